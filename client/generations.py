@@ -1,0 +1,43 @@
+"""The optimizer's moments at the site, in two generations.
+
+A round's moments are written as `pending`, bound to (round, base digest, update digest), and become `committed` only
+when the server says that it folded that very update. A refused, late or repeated round starts from `committed` again,
+so every site's moments describe the path that the global model really took.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from core.federation.update import Folded
+from core.files import load_tensors, save_tensors
+
+SCHEMA_VERSION = 1
+Moments = dict[str, npt.NDArray[Any]]
+
+
+class Generations:
+    """Two files in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, which is made when the first generation is written."""
+        self._pending = folder / "moments.pending.safetensors"
+        self._committed = folder / "moments.committed.safetensors"
+
+    def settle(self, folded: Folded | None) -> Moments:
+        """Commit the pending generation if it is the one the server folded, drop it otherwise; the moments to start from."""
+        if self._pending.exists():
+            _, meta = load_tensors(self._pending, schema=SCHEMA_VERSION)
+            if folded is not None and (meta["round"], meta["update"]) == (folded.round, folded.digest):
+                self._pending.replace(self._committed)
+            else:
+                self._pending.unlink()
+        if not self._committed.exists():
+            return {}
+        return load_tensors(self._committed, schema=SCHEMA_VERSION)[0]
+
+    def propose(self, moments: Moments, *, number: int, base_digest: str, update_digest: str) -> None:
+        """Write the moments after round `number` as pending."""
+        meta = {"schema_version": SCHEMA_VERSION, "round": number, "base": base_digest, "update": update_digest}
+        save_tensors(self._pending, moments, meta=meta)

@@ -1,0 +1,118 @@
+"""A hospital as the federation sees it: its name, its data, its folder, what it allows."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.data.augmentation import AugmentationConfig
+from core.data.cache import ImageCache, open_cache
+from core.data.manifest import Manifest, load_manifest
+from core.data.sampling import OrganSampler
+from core.errors import ConfigError, PlanError
+from core.federation.plan import Plan, plan_from
+from core.files import write_text
+from core.training.source import Source
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hospital, built from its node configuration (`site_from`).
+
+    `approval` is `automatic` in a simulation, where one person plays everybody, and `listed` otherwise: then only a
+    digest that stands in `approved.json` runs.
+    """
+
+    name: str
+    manifest_path: Path
+    folder: Path
+    """Plan, optimizer state and approvals of one study at this site."""
+    cache_folder: Path
+    side: int
+    """Pixels on a side of the cached images."""
+    approval: str = "listed"
+    skip: frozenset[int] = frozenset()
+    """Rounds that the site sits out."""
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The hospital's images; read once."""
+        return load_manifest(self.manifest_path)
+
+    @cached_property
+    def cache(self) -> ImageCache:
+        """Pre-decoded images of the manifest; built at first use."""
+        return open_cache(self.manifest, folder=self.cache_folder, side=self.side)
+
+    def counts(self) -> dict[str, int]:
+        """Patients by organ, as disclosed to the consortium."""
+        return dict(sorted(self.manifest.patients_by_organ().items()))
+
+    def source(self, plan: Plan) -> Source:
+        """The training stream that the plan gives this site."""
+        sampler = OrganSampler(self.manifest.records, plan.draws[self.name])
+        augmentation = AugmentationConfig(**plan.augmentation)
+        side = int(plan.encoder["side"])
+        return Source(
+            cache=self.cache,
+            sampler=sampler,
+            rows_N=np.arange(len(self.manifest.records)),
+            augmentation=augmentation,
+            side=side,
+            seed=plan.seed,
+            stream=self.name,
+        )
+
+    def consider(self, document: str) -> tuple[bool, str]:
+        """Approve a plan or say why not; an approved one is kept in the site's folder."""
+        plan = plan_from(document)
+        if self.name not in plan.weights:
+            return False, f"site {self.name} is not in the plan"
+        if plan.counts[self.name] != self.counts():
+            return False, f"site {self.name}: the plan's counts are not those this site disclosed"
+        if self.approval != "automatic" and plan.digest not in self._approved():
+            return False, f"plan {plan.digest[:12]} is not on the allow-list of site {self.name}; a person must approve it"
+        write_text(self.folder / "plan.json", document)
+        return True, ""
+
+    def approved_plan(self, digest: str) -> Plan:
+        """The plan this site approved; raises PlanError for any other digest."""
+        try:
+            plan = plan_from((self.folder / "plan.json").read_text())
+        except OSError as error:
+            raise PlanError(f"site {self.name} has approved no plan yet") from error
+        if plan.digest != digest:
+            raise PlanError(
+                f"site {self.name}: asked to run plan {digest[:12]}, which differs from the approved {plan.digest[:12]}"
+            )
+        return plan
+
+    def _approved(self) -> list[str]:
+        path = self.folder / "approved.json"
+        if not path.exists():
+            return []
+        try:
+            return [str(digest) for digest in json.loads(path.read_text())]
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{path}: not a JSON list of digests ({error})") from error
+
+
+def site_from(config: Mapping[str, Any]) -> Site:
+    """Build a site from Flower's node configuration; raises ConfigError listing what is missing."""
+    missing = [name for name in ("site", "manifest", "folder", "cache", "side") if name not in config]
+    if missing:
+        raise ConfigError([f"node configuration lacks {name!r}" for name in missing])
+    skipped = str(config.get("skip", ""))
+    return Site(
+        name=str(config["site"]),
+        manifest_path=Path(str(config["manifest"])),
+        folder=Path(str(config["folder"])),
+        cache_folder=Path(str(config["cache"])),
+        side=int(config["side"]),
+        approval=str(config.get("approval", "listed")),
+        skip=frozenset(int(number) for number in skipped.split(",") if number),
+    )

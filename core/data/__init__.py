@@ -1,0 +1,1 @@
+"""Manifest, cache, splits, sampling, augmentation and the built-in phantom."""

@@ -1,0 +1,149 @@
+"""Random crop, flip and brightness for a batch, on whatever device holds it.
+
+What happens to an image follows from its own seed alone, so it does not matter in which order images come, nor how a
+batch is divided between processes or hospitals. The crop is Inception's (random area and aspect ratio); where a drawn
+side would exceed the image it is cut to the image, in place of drawing again.
+
+C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, arXiv:1409.4842 (the crop).
+G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014,
+doi:10.1145/2660193.2660195 (the counter-based numbers).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.errors import ConfigError
+
+# B batch, H height and W width of the source, S side of the result, U random numbers of one image.
+
+_NUMBERS = 7  # U: area, aspect, two positions, flip, gain, gamma
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """How much images are changed in training. The ranges are small: speckle and depth carry meaning."""
+
+    enabled: bool = True
+    """False: images are only resized, as for evaluation."""
+    crop_scale_min: float = 0.67
+    """Least area of the crop, as a share of the image; above 0, to 1."""
+    crop_scale_max: float = 1.0
+    """Largest area of the crop, as a share of the image; `crop_scale_min` to 1."""
+    aspect_max: float = 1.33
+    """Largest aspect ratio of the crop; it is drawn log-uniformly from 1 / `aspect_max` to `aspect_max`. At least 1."""
+    flip: float = 0.5
+    """Probability of mirroring left to right; 0 to 1."""
+    gain: float = 0.1
+    """Brightness factor is drawn from 1 - `gain` to 1 + `gain`; 0 to less than 1."""
+    gamma: float = 0.2
+    """Exponent of the grey values is drawn log-uniformly from exp(-`gamma`) to exp(`gamma`); 0 to 2."""
+
+    def __post_init__(self) -> None:
+        """Raise a ConfigError that lists every field out of its range."""
+        allowed = {
+            "crop_scale_min, crop_scale_max": 0 < self.crop_scale_min <= self.crop_scale_max <= 1,
+            "aspect_max": 1 <= self.aspect_max <= 10,
+            "flip": 0 <= self.flip <= 1,
+            "gain": 0 <= self.gain < 1,
+            "gamma": 0 <= self.gamma <= 2,
+        }
+        ranges = {
+            "crop_scale_min, crop_scale_max": "must satisfy 0 < min <= max <= 1",
+            "aspect_max": "must be 1 to 10",
+            "flip": "must be 0 to 1",
+            "gain": "must be at least 0 and less than 1",
+            "gamma": "must be 0 to 2",
+        }
+        problems = []
+        for names in (names for names, good in allowed.items() if not good):
+            values = ", ".join(str(getattr(self, name)) for name in names.split(", "))
+            problems.append(f"augmentation.{names} = {values}: {ranges[names]}")
+        if problems:
+            raise ConfigError(problems)
+
+
+def to_float(images_BHW: Tensor, *, side: int) -> Tensor:
+    """Resize without augmentation, with antialiasing.
+
+    Args:
+        images_BHW: uint8 of 0 to 255, or floating point of 0 to 1.
+        side: Side of the result in pixels.
+
+    Returns:
+        float32 (B, 1, side, side) in [0, 1], on the same device.
+    """
+    images_B1HW = _unit(images_BHW)
+    return images_B1HW if images_B1HW.shape[2:] == (side, side) else _resize(images_B1HW, side, side)
+
+
+def augment(images_BHW: Tensor, *, seeds_B: Tensor, side: int, settings: AugmentationConfig) -> Tensor:
+    """Crop, flip and brighten each image as its seed says.
+
+    Args:
+        images_BHW: uint8 of 0 to 255, or floating point of 0 to 1, on any device.
+        seeds_B: int64 on the CPU, one an image.
+        side: Side of the result in pixels.
+        settings: Ranges to draw from.
+
+    Returns:
+        float32 (B, 1, side, side) in [0, 1], on the device of the images.
+    """
+    if not settings.enabled:
+        return to_float(images_BHW, side=side)
+    uniform_BU = _uniform(seeds_B, _NUMBERS).to(images_BHW.device)
+    images_B1HW = _shrink(_unit(images_BHW), side, settings)
+    grid_BSS2 = _grid(uniform_BU, side, settings)
+    cropped_B1SS = functional.grid_sample(images_B1HW, grid_BSS2, padding_mode="border", align_corners=False)
+    gain_B111 = 1 + settings.gain * (2 * uniform_BU[:, 5] - 1)[:, None, None, None]
+    gamma_B111 = torch.exp(settings.gamma * (2 * uniform_BU[:, 6] - 1))[:, None, None, None]
+    return (cropped_B1SS.clamp(0, 1) ** gamma_B111 * gain_B111).clamp(0, 1)
+
+
+def _unit(images_BHW: Tensor) -> Tensor:
+    images_B1HW = images_BHW.to(torch.float32)[:, None]
+    return images_B1HW if images_BHW.dtype.is_floating_point else images_B1HW / 255
+
+
+def _resize(images_B1HW: Tensor, height: int, width: int) -> Tensor:
+    resized = functional.interpolate(images_B1HW, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return resized.clamp(0, 1)
+
+
+def _shrink(images_B1HW: Tensor, side: int, settings: AugmentationConfig) -> Tensor:
+    """Bring a large image down to what the smallest crop needs, since bilinear sampling alone would alias."""
+    needed = math.ceil(side / math.sqrt(settings.crop_scale_min))
+    height, width = images_B1HW.shape[2:]
+    if max(height, width) <= needed:
+        return images_B1HW
+    return _resize(images_B1HW, min(height, needed), min(width, needed))
+
+
+def _grid(uniform_BU: Tensor, side: int, settings: AugmentationConfig) -> Tensor:
+    """Where each pixel of the result lies in its image, in grid_sample's coordinates of -1 to 1: (B, S, S, 2)."""
+    area_B, aspect_B, left_B, top_B, flip_B = uniform_BU.unbind(1)[:5]
+    scale_B = settings.crop_scale_min + (settings.crop_scale_max - settings.crop_scale_min) * area_B
+    ratio_B = torch.exp(math.log(settings.aspect_max) * (2 * aspect_B - 1))
+    width_B = (scale_B * ratio_B).sqrt().clamp(max=1)
+    height_B = (scale_B / ratio_B).sqrt().clamp(max=1)
+    centre_x_B = (1 - width_B) * (2 * left_B - 1)
+    centre_y_B = (1 - height_B) * (2 * top_B - 1)
+    sign_B = torch.where(flip_B < settings.flip, -1.0, 1.0)
+    axis_S = (2 * torch.arange(side, device=uniform_BU.device) + 1) / side - 1
+    x_BS = centre_x_B[:, None] + (sign_B * width_B)[:, None] * axis_S
+    y_BS = centre_y_B[:, None] + height_B[:, None] * axis_S
+    return torch.stack([x_BS[:, None].expand(-1, side, -1), y_BS[:, :, None].expand(-1, -1, side)], dim=-1)
+
+
+def _uniform(seeds_B: Tensor, count: int) -> Tensor:
+    """`count` numbers in [0, 1) an image, float32 (B, U): SplitMix64 of its seed (Steele et al., figure 17)."""
+    weyl_U = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z_BU = seeds_B.numpy().astype(np.uint64)[:, None] + weyl_U
+    z_BU = (z_BU ^ (z_BU >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z_BU = (z_BU ^ (z_BU >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z_BU = z_BU ^ (z_BU >> np.uint64(31))
+    return torch.from_numpy((z_BU >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))

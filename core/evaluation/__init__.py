@@ -1,0 +1,1 @@
+"""Held-out loss, probes, intervals and the report."""

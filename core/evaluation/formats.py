@@ -1,0 +1,64 @@
+"""Numbers as people read them; a missing or non-finite one is a dash."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+NONE = "–"  # en dash
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def loss(value: Any) -> str:
+    """A loss with three decimals; a very small or large one with three digits that count."""
+    if not _finite(value):
+        return NONE
+    return f"{value:.3f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+
+
+def share(value: Any) -> str:
+    """A share in [0, 1] as a score: two decimals."""
+    return f"{value:.2f}" if _finite(value) else NONE
+
+
+def percent(value: Any) -> str:
+    """A share as a whole percentage."""
+    return f"{100 * value:.0f}%" if _finite(value) else NONE
+
+
+def bounds(score: Mapping[str, Any] | None) -> str:
+    """The interval of a probe score, or nothing."""
+    low, high = (score or {}).get("low"), (score or {}).get("high")
+    return f"{share(low)} to {share(high)}" if _finite(low) and _finite(high) else ""
+
+
+def count(value: Any) -> str:
+    """A whole number with thousands apart."""
+    return f"{value:,.0f}" if _finite(value) else NONE
+
+
+def seconds(value: Any) -> str:
+    """A duration: seconds below two minutes, minutes below two hours, else hours."""
+    if not _finite(value):
+        return NONE
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def size(value: Any) -> str:
+    """A number of bytes in decimal units."""
+    if not _finite(value):
+        return NONE
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
+
+
+def words(name: str) -> str:
+    """`fetal_head` as a heading: fetal head."""
+    return name.replace("_", " ")

@@ -1,0 +1,172 @@
+"""The report of a run: one HTML file that can be mailed, opened anywhere, and read on a phone or on paper."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.evaluation import figures, pictures
+from core.evaluation.arms import arm_label
+from core.evaluation.claim import baseline, claim
+from core.evaluation.formats import count, seconds, size, words
+from core.evaluation.pictures import Example
+from core.evaluation.report_page import bullets, facts, figure, folded, page, section, table, text
+from core.evaluation.report_tables import arms_section, rounds_section
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportData:
+    """All that the page shows."""
+
+    metrics: Mapping[str, Any]
+    """The content of `metrics.json`."""
+    case_mix: Mapping[str, Mapping[str, int]]
+    """Hospital -> organ -> training patients."""
+    curves: Mapping[str, Sequence[tuple[float, float]]]
+    """Arm -> (images seen, training loss), in order."""
+    held_out_curve: Mapping[str, Sequence[tuple[float, float]]]
+    """Arm -> (images seen, held-out loss), in order; may be empty."""
+    examples: Sequence[Example]
+    """Held-out images, one an organ."""
+    receipts: Sequence[Mapping[str, Any]]
+    """One record a round: round, contributors, refused, absent, effective_mix, model_hash."""
+    config_text: str
+    """The resolved configuration."""
+
+
+def write_report(path: Path, report: ReportData) -> None:
+    """Write the page, whole or not at all; a page that is there already is replaced."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(render(report), encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def render(report: ReportData) -> str:
+    """The page as text. Names that come from hospitals are escaped everywhere."""
+    metrics = report.metrics
+    title = f"{metrics.get('name', 'run')}: one ultrasound encoder, {len(report.case_mix)} hospitals"
+    parts = [
+        f"<h1>{text(title)}</h1>",
+        f'<p class="claim">{text(claim(metrics))}</p>',
+        f"<p>{text(baseline(metrics))}</p>" if baseline(metrics) else "",
+        bullets(metrics.get("limits", [])),
+        arms_section(metrics),
+        _scores(report),
+        _case_mix(report),
+        _curves(report),
+        _examples(report),
+        _spectra(report),
+        _cost(report),
+        rounds_section(report.receipts, metrics.get("mix", {})),
+        _sources(report),
+    ]
+    return page(title=title, body="\n".join(part for part in parts if part))
+
+
+def _scores(report: ReportData) -> str:
+    caption = (
+        "How much a simple classifier reads from the frozen encoder, on patients that no arm has seen. Filled: "
+        "logistic regression; hollow, dashed: k nearest neighbours. The dotted line is chance. Bars that overlap "
+        "widely do not tell two arms apart; an arm without a point has no score (see the notes under the table)."
+    )
+    return section("Scores on tasks", figure(figures.probe_scores(report.metrics.get("arms", {})), caption=caption))
+
+
+def _case_mix(report: ReportData) -> str:
+    if not report.case_mix:
+        return ""
+    caption = (
+        "Training patients by hospital (total in brackets) and organ; darker is more, on a logarithmic scale; a dash "
+        "is none. Rows that look unlike are hospitals that see unlike patients: what federation has to bridge."
+    )
+    return section("Who holds what", figure(figures.case_mix(report.case_mix), caption=caption))
+
+
+def _curves(report: ReportData) -> str:
+    caption = (
+        "Lower is better. The loss has no unit: images are standardised one by one. In the first panel each arm is "
+        "measured on the images it draws itself, so compare shapes there, not heights; in the second all arms meet "
+        "the same held-out patients. Long curves are means over stretches of steps."
+    )
+    drawing = figures.loss_curves(report.curves, report.held_out_curve)
+    return section("How the loss fell", figure(drawing, caption=caption))
+
+
+def _examples(report: ReportData) -> str:
+    if not report.examples:
+        return ""
+    rows = "\n".join(_example_row(example) for example in report.examples)
+    key = (
+        f'<p class="soft">Difference: too dark<span class="scale" role="img" aria-label="violet to orange"></span>'
+        f"too bright; full colour at {pictures.DIFFERENCE_RANGE:g} of the brightness range.</p>"
+    )
+    caption = (
+        "Held-out images. The encoder saw only the corrupted picture. Look whether the filled blocks come back as "
+        "anatomy or as a smooth guess: speckle is random and cannot be foretold, so blur inside a block is expected, "
+        "and the difference there is fine-grained. A difference with the shape of an organ is a failure."
+    )
+    return section("What the model restores", figure(rows + key, caption=caption))
+
+
+def _example_row(example: Example) -> str:
+    steps = [("original", pictures.grey_png(example.original))]
+    if example.filtered is not None:
+        steps.append(("rings stopped", pictures.grey_png(example.filtered)))
+    steps += [
+        ("corrupted", pictures.grey_png(example.corrupted)),
+        ("reconstructed", pictures.grey_png(example.reconstructed)),
+        ("difference", pictures.difference_png(example)),
+    ]
+    organ = words(example.organ)
+    cells = "".join(
+        f'<div><img src="{source}" alt="{text(f"{organ}, {name}")}">{text(name)}</div>' for name, source in steps
+    )
+    heading = text(f"{organ}, by {arm_label(example.arm)}")
+    columns = f"--n: {len(steps)}; --m: {(len(steps) + 1) // 2}"  # on a screen; on a phone
+    return f'<h3>{heading}</h3>\n<div class="row" style="{columns}">{cells}</div>'
+
+
+def _spectra(report: ReportData) -> str:
+    caption = (
+        "Magnitude of the two-dimensional spectrum on a logarithmic scale (brighter is stronger), frequency zero in "
+        "the middle. Orange: the rings that were stopped in this image (without orange, none); the row 'rings "
+        "stopped', before blocks are filled, is dark there. Brightness inside the rings of the last row was restored "
+        "from the rest of the image; outside them, darker edges than in the first row are fine detail that the model "
+        "does not give back."
+    )
+    return section("Spectra and stopped rings", figure(pictures.spectra(report.examples), caption=caption))
+
+
+def _cost(report: ReportData) -> str:
+    metrics = report.metrics
+    rounds, timing, volume = metrics.get("rounds", 0), metrics.get("timing", {}), metrics.get("bytes", {})
+    each = [(f"{way} a round", size(volume.get(key, 0) / rounds) if rounds else "–")
+            for way, key in (("to the server", "up"), ("to the hospitals", "down"))]  # fmt: skip
+    numbers = facts(
+        [
+            ("whole run", seconds(timing.get("seconds"))),
+            ("federated rounds", count(rounds)),
+            *each,
+            ("images a second", count(timing.get("images_per_second"))),
+        ]
+    )
+    caption = (
+        "Training time and speed of each arm on this machine, where hospitals take turns; hospitals of their own work "
+        "at the same time. Traffic above is the sum over all hospitals."
+    )
+    return section("Cost", numbers, figure(figures.cost(metrics.get("arms", {})), caption=caption))
+
+
+def _sources(report: ReportData) -> str:
+    licences = report.metrics.get("licences", {})
+    rows = [("", [text(name or "not stated"), count(images)]) for name, images in sorted(licences.items())]
+    return section(
+        "Data licences and configuration",
+        table(["licence", "images"], rows) if rows else "",
+        f"<p>Hash of the final model (SHA-256): <code>{text(report.metrics.get('final_hash', '–'))}</code></p>",
+        folded("The resolved configuration", f"<pre>{text(report.config_text)}</pre>"),
+    )

@@ -1,0 +1,71 @@
+"""How an update is written on the wire.
+
+`exact` sends the new float32 parameters and takes the difference in float64 at the fold, because float32 differences
+lose bits. `bf16` sends differences rounded to bfloat16 (8 bits of mantissa, half the bytes); the model on its way down
+stays float32, since bfloat16 parameters swallow small updates. Both decode to float64 differences.
+"""
+
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import PlanError
+
+CodecName = Literal["exact", "bf16"]
+Wire = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
+Real = npt.NDArray[np.float64]
+
+
+class Codec(Protocol):
+    """One tensor to its wire form and back to a difference."""
+
+    dtype: np.dtype[np.generic]
+    """What travels."""
+
+    def encode(self, new: npt.NDArray[np.float32], base: npt.NDArray[np.float32]) -> Wire:
+        """The wire form of the step from `base` to `new`."""
+
+    def decode(self, wire: npt.NDArray[np.generic], base: npt.NDArray[np.float32]) -> Real:
+        """The float64 difference that `encode` wrote."""
+
+
+class Exact:
+    """Float32 parameters."""
+
+    dtype = np.dtype(np.float32)
+
+    def encode(self, new: npt.NDArray[np.float32], base: npt.NDArray[np.float32]) -> Wire:  # noqa: ARG002 the protocol's
+        """The parameters themselves."""
+        return new.astype(np.float32, copy=False)
+
+    def decode(self, wire: npt.NDArray[np.generic], base: npt.NDArray[np.float32]) -> Real:
+        """Difference in float64."""
+        return wire.astype(np.float64) - base.astype(np.float64)
+
+
+class BFloat16:
+    """Differences rounded to the nearest bfloat16, ties to even, carried as uint16."""
+
+    dtype = np.dtype(np.uint16)
+
+    def encode(self, new: npt.NDArray[np.float32], base: npt.NDArray[np.float32]) -> Wire:
+        """Round the float32 bits of the difference to their upper 16; a NaN stays a NaN."""
+        delta = np.ascontiguousarray((new.astype(np.float64) - base.astype(np.float64)).astype(np.float32))
+        bits = delta.view(np.uint32)
+        rounded = ((bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+        return np.where(np.isnan(delta), np.uint16(0x7FC0), rounded)
+
+    def decode(self, wire: npt.NDArray[np.generic], base: npt.NDArray[np.float32]) -> Real:  # noqa: ARG002 the protocol's
+        """Widen the bits again."""
+        bits = np.ascontiguousarray(wire).astype(np.uint32) << np.uint32(16)
+        return bits.view(np.float32).astype(np.float64)
+
+
+def codec_for(name: str) -> Codec:
+    """The codec a plan names; raises PlanError for an unknown one."""
+    if name == "exact":
+        return Exact()
+    if name == "bf16":
+        return BFloat16()
+    raise PlanError(f"codec {name!r} is unknown; exact and bf16 are known")

@@ -1,0 +1,100 @@
+"""The plan: what a study will do, as one canonical document with a digest.
+
+A hospital approves a digest and runs nothing else. Whatever changes what is computed, who counts how much, or what
+leaves the building is in here, so that any change is a new digest: approved again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from core.errors import PlanError
+from core.federation.codec import codec_for
+from core.federation.tensors import Spec
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """One study. Nested sections are plain JSON values; the packages that own them check them when they are built."""
+
+    study: str
+    seed: int
+    """Public seed: initialization, augmentation, masks, non-private sampling."""
+    code_version: str
+    environment: dict[str, Any]
+    """torch version and threads: with the seed, what fixes every bit."""
+    rounds: int
+    local_steps: int
+    """H, optimizer steps a round at each site."""
+    encoder: dict[str, Any]
+    objective: dict[str, Any]
+    augmentation: dict[str, Any]
+    training: dict[str, Any]
+    weighting: str
+    """organ_aware or fedavg."""
+    totals: dict[str, int]
+    unused: dict[str, int]
+    mix: dict[str, float]
+    counts: dict[str, dict[str, int]]
+    weights: dict[str, float]
+    draws: dict[str, dict[str, float]]
+    server: dict[str, Any]
+    """Server optimizer and its rates."""
+    codec: str
+    norm_bound: float
+    """L2 bound on one site's difference a round, in parameter units."""
+    min_sites: int
+    """A round with fewer updates does not close."""
+    tensors: Spec
+    """Names and shapes that travel, all float32 on the way down."""
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Check what can be checked here; raises PlanError with every problem."""
+        found = []
+        if self.schema_version != SCHEMA_VERSION:
+            found.append(f"schema version {self.schema_version} is not {SCHEMA_VERSION}; upgrade the older side")
+        if self.rounds < 1 or self.local_steps < 1:
+            found.append(f"rounds {self.rounds} and local_steps {self.local_steps} must be at least 1")
+        if not 1 <= self.min_sites <= max(1, len(self.weights)):
+            found.append(f"min_sites {self.min_sites} must lie between 1 and the {len(self.weights)} sites of the plan")
+        if self.weights and abs(sum(self.weights.values()) - 1.0) > 1e-9:
+            found.append(f"weights sum to {sum(self.weights.values())}, not to 1")
+        if set(self.weights) != set(self.draws) or set(self.weights) != set(self.counts):
+            found.append("weights, draws and counts name different sites")
+        if not self.norm_bound > 0:
+            found.append(f"norm_bound {self.norm_bound} must be positive")
+        try:
+            codec_for(self.codec)
+        except PlanError as error:
+            found.extend(error.problems)
+        if found:
+            raise PlanError(found, title="plan")
+
+    @property
+    def document(self) -> str:
+        """Canonical JSON: sorted keys, no spaces, no NaN."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical document."""
+        return hashlib.sha256(self.document.encode()).hexdigest()
+
+
+def plan_from(document: str) -> Plan:
+    """Read a canonical document; raises PlanError when it is no plan of this schema."""
+    try:
+        values: Mapping[str, Any] = json.loads(document)
+        known = {item.name for item in fields(Plan)}
+        if not isinstance(values, dict) or set(values) != known:
+            odd = sorted(set(values) ^ known)[:5] if isinstance(values, dict) else []
+            raise PlanError(f"plan: fields missing or unknown: {', '.join(odd)}; client and server versions differ")
+        shapes = {name: tuple(int(n) for n in shape) for name, shape in values["tensors"].items()}
+        return Plan(**{**values, "tensors": shapes})
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise PlanError(f"plan: not a plan of schema {SCHEMA_VERSION} ({error})") from error

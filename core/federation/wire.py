@@ -1,0 +1,170 @@
+"""Instructions, updates, counts and plans as Flower records, and back with every field checked.
+
+The only module of `core` that imports Flower. What comes off the wire is hostile until it leaves here: a field that is
+missing, of another type or too long is an UpdateRejected (server side) or a PlanError (site side) that names it.
+"""
+
+import os
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+import re  # noqa: E402 Flower reads the two switches when it is imported, so they stand first
+from collections.abc import Mapping  # noqa: E402
+from typing import Any, TypeVar  # noqa: E402
+
+import numpy as np  # noqa: E402
+import numpy.typing as npt  # noqa: E402
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict  # noqa: E402
+
+from core.errors import PlanError, UpdateRejected  # noqa: E402
+from core.federation.update import Folded, Instruction, Skipped, Update  # noqa: E402
+
+COUNTS = "query.counts"
+"""Message type: which organs, how many patients?"""
+PLAN = "query.plan"
+"""Message type: do you approve this plan?"""
+TRAIN = "train.round"
+"""Message type: train one round."""
+
+SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MAX_PATIENTS = 100_000_000
+
+_T = TypeVar("_T", str, int, bool)
+
+
+def instruction_to_records(instruction: Instruction) -> RecordDict:
+    """An instruction as records."""
+    folded = instruction.folded
+    header = ConfigRecord(
+        {
+            "plan": instruction.plan_digest,
+            "round": instruction.round,
+            "folded-round": folded.round if folded else -1,
+            "folded-digest": folded.digest if folded else "",
+            "receipt": instruction.receipt,
+        }
+    )
+    return RecordDict({"header": header, "base": _arrays_to_record(instruction.base)})
+
+
+def instruction_from_records(records: RecordDict) -> Instruction:
+    """An instruction from records; raises PlanError."""
+    try:
+        header = dict(records.config_records["header"])
+        folded_round = _typed(header, "folded-round", int)
+        return Instruction(
+            plan_digest=_typed(header, "plan", str),
+            round=_typed(header, "round", int),
+            base={name: value.astype(np.float32, copy=False) for name, value in _arrays(records, "base").items()},
+            folded=Folded(round=folded_round, digest=_typed(header, "folded-digest", str)) if folded_round >= 0 else None,
+            receipt=_typed(header, "receipt", str),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise PlanError(f"instruction: {error}; client and server versions differ") from error
+
+
+def answer_to_records(answer: Update | Skipped) -> RecordDict:
+    """A site's answer as records."""
+    if isinstance(answer, Skipped):
+        fields = {"kind": "skipped", "site": answer.site, "round": answer.round, "reason": answer.reason}
+        return RecordDict({"header": ConfigRecord(fields)})
+    header = ConfigRecord(
+        {
+            "kind": "update",
+            "site": answer.site,
+            "round": answer.round,
+            "plan": answer.plan_digest,
+            "base": answer.base_digest,
+        }
+    )
+    metrics = MetricRecord({name: float(value) for name, value in answer.metrics.items()})
+    return RecordDict({"header": header, "update": _arrays_to_record(answer.arrays), "metrics": metrics})
+
+
+def answer_from_records(records: RecordDict) -> Update | Skipped:
+    """A site's answer from records; raises UpdateRejected."""
+    try:
+        header = dict(records.config_records["header"])
+        if _typed(header, "kind", str) == "skipped":
+            reason = _typed(header, "reason", str)[:200]
+            return Skipped(site=_typed(header, "site", str), round=_typed(header, "round", int), reason=reason)
+        metrics = {name: float(_number(value)) for name, value in records.metric_records["metrics"].items()}
+        return Update(
+            site=_typed(header, "site", str),
+            plan_digest=_typed(header, "plan", str),
+            round=_typed(header, "round", int),
+            base_digest=_typed(header, "base", str),
+            arrays=_arrays(records, "update"),
+            metrics=metrics,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UpdateRejected(f"the reply is malformed ({error}); upgrade the client") from error
+
+
+def counts_to_records(site: str, counts: Mapping[str, int]) -> RecordDict:
+    """A hospital's disclosed patients by organ."""
+    return RecordDict({"site": ConfigRecord({"name": site}), "patients": MetricRecord(dict(counts))})
+
+
+def counts_from_records(records: RecordDict) -> tuple[str, dict[str, int]]:
+    """Site name and counts; raises UpdateRejected when a name or a number is not plausible."""
+    try:
+        site = _typed(dict(records.config_records["site"]), "name", str)
+        counts = {organ: _number(value) for organ, value in records.metric_records["patients"].items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UpdateRejected(f"the counts are malformed ({error}); upgrade the client") from error
+    if not SITE_NAME.fullmatch(site):
+        raise UpdateRejected(f"site name {site[:80]!r} is not 1 to 64 letters, digits, dots, dashes or underscores")
+    for organ, patients in counts.items():
+        if not isinstance(patients, int) or not 0 <= patients <= MAX_PATIENTS:
+            raise UpdateRejected(f"site {site}: {patients!r} patients with {organ!r} is no count")
+    return site, {organ: int(patients) for organ, patients in sorted(counts.items())}
+
+
+def plan_to_records(document: str) -> RecordDict:
+    """A plan's canonical document."""
+    return RecordDict({"plan": ConfigRecord({"document": document})})
+
+
+def plan_from_records(records: RecordDict) -> str:
+    """The document; raises PlanError."""
+    try:
+        return _typed(dict(records.config_records["plan"]), "document", str)
+    except (KeyError, TypeError) as error:
+        raise PlanError(f"the plan message is malformed ({error})") from error
+
+
+def approval_to_records(*, approved: bool, reason: str) -> RecordDict:
+    """A site's answer to a plan."""
+    return RecordDict({"approval": ConfigRecord({"approved": approved, "reason": reason})})
+
+
+def approval_from_records(records: RecordDict) -> tuple[bool, str]:
+    """Approved or not, and why; a malformed answer is a refusal."""
+    try:
+        header = dict(records.config_records["approval"])
+        return _typed(header, "approved", bool), _typed(header, "reason", str)[:500]
+    except (KeyError, TypeError):
+        return False, "the answer to the plan is malformed"
+
+
+def _typed(header: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
+    value = header[name]
+    if type(value) is not kind:
+        raise TypeError(f"field {name} is {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _number(value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
+def _arrays_to_record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
+    return ArrayRecord({name: Array(np.ascontiguousarray(arrays[name])) for name in sorted(arrays)})
+
+
+def _arrays(records: RecordDict, name: str) -> dict[str, npt.NDArray[Any]]:
+    return {key: array.numpy() for key, array in records.array_records[name].items()}

@@ -1,0 +1,95 @@
+"""Files that are whole or not there: written beside the target, flushed, then renamed over it."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from core.errors import CheckpointError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` atomically; on failure (a full disk) the old file stays and nothing half-written is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); free space or fix the folder") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` for UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Indented JSON with a closing newline; NaN is refused, since it is not JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Make a file of lines end with `line`: append it unless it stands there, after cutting a line torn by a kill.
+
+    An empty `line` does nothing; the file is flushed to the disk before this returns.
+    """
+    if not line:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole.splitlines()[-1:] == [line.encode()] and whole == content:
+        return
+    with path.open("r+b" if content else "wb") as file:
+        file.truncate(len(whole))
+        file.seek(len(whole))
+        if whole.splitlines()[-1:] != [line.encode()]:
+            file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def save_tensors(path: Path, tensors: Mapping[str, npt.NDArray[np.generic]], *, meta: Mapping[str, Any]) -> None:
+    """Safetensors with a JSON document in its header, atomically."""
+    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    write_bytes(path, save(arrays, metadata={"document": json.dumps(meta, sort_keys=True)}))
+
+
+def load_tensors(path: Path, *, schema: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """What `save_tensors` wrote; raises CheckpointError when it is damaged or of another schema version."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            meta = json.loads((file.metadata() or {})["document"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 safe_open is no mapping
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); remove it to start over") from error
+    if meta.get("schema_version") != schema:
+        found = meta.get("schema_version")
+        raise CheckpointError(f"{path}: schema version {found}, this code reads {schema}; use the matching version")
+    return tensors, meta
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The encoder, its decoders and their sizes."""

@@ -1,0 +1,1 @@
+"""What an encoder is trained to do: spatial-frequency dual masked image modelling."""

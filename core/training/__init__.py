@@ -1,0 +1,1 @@
+"""One training step, used by every arm."""

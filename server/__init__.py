@@ -1,0 +1,1 @@
+"""The consortium: the round loop, admission, aggregation, checkpoints, receipts."""

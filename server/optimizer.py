@@ -1,0 +1,69 @@
+"""How the global model steps by the mean update.
+
+Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar and McMahan, "Adaptive Federated Optimization", ICLR 2021,
+arXiv:2003.00295. FedAvg with rate 1 is McMahan et al. 2017.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import ConfigError
+from core.federation.tensors import Tensors
+
+Real = npt.NDArray[np.float64]
+Moments = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptimizerConfig:
+    """FedAvg or FedAdam."""
+
+    name: str = "fedavg"
+    """fedavg or fedadam."""
+    rate: float = 1.0
+    """Server learning rate; for fedadam 1e-3 to 1e-2 is usual."""
+    beta1: float = 0.9
+    """First moment (fedadam)."""
+    beta2: float = 0.99
+    """Second moment (fedadam)."""
+    adaptivity: float = 1e-3
+    """Tau of the paper's Algorithm 2 (fedadam)."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        if found := list(self._problems()):
+            raise ConfigError(found)
+
+    def _problems(self) -> Iterator[str]:
+        if self.name not in ("fedavg", "fedadam"):
+            yield f"federation.server.name must be fedavg or fedadam, got {self.name!r}"
+        if not 0 < self.rate <= 10:
+            yield f"federation.server.rate must lie in (0, 10], got {self.rate}"
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            yield f"federation.server.beta1 and beta2 must lie in [0, 1), got {self.beta1} and {self.beta2}"
+        if not self.adaptivity > 0:
+            yield f"federation.server.adaptivity must be positive, got {self.adaptivity}"
+
+
+def step(
+    model: Tensors, mean: Mapping[str, Real], moments: Moments, *, config: ServerOptimizerConfig
+) -> tuple[Tensors, Moments]:
+    """The next global model (float32) and optimizer state (float64) after one mean update."""
+    if config.name == "fedavg":
+        moved = {name: (value + config.rate * mean[name]).astype(np.float32) for name, value in model.items()}
+        return moved, {}
+    stepped: Tensors = {}
+    kept: Moments = {}
+    for name, value in model.items():
+        zero = np.zeros(value.shape, np.float64)
+        # Algorithm 2: m_t = b1 m + (1 - b1) delta; v_t = b2 v + (1 - b2) delta^2; x += rate m / (sqrt(v) + tau).
+        # The paper starts v at tau^2 and has no bias correction.
+        first = config.beta1 * moments.get(f"m/{name}", zero) + (1 - config.beta1) * mean[name]
+        second = config.beta2 * moments.get(f"v/{name}", zero + config.adaptivity**2) + (1 - config.beta2) * mean[name] ** 2
+        kept[f"m/{name}"], kept[f"v/{name}"] = first, second
+        stepped[name] = (value + config.rate * first / (np.sqrt(second) + config.adaptivity)).astype(np.float32)
+    return stepped, kept

@@ -1,0 +1,71 @@
+"""Admitted updates wait on disk and are folded in site order.
+
+Float sums depend on order, so the fold waits for the round to close; memory is one accumulator and one tensor of one
+site, whatever the number of sites. The file has no name: it vanishes with the process.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.federation.codec import Codec
+
+Real = npt.NDArray[np.float64]
+
+
+class Spool:
+    """A round's updates. Use as a context manager."""
+
+    def __init__(self) -> None:
+        """Open the unlinked temporary file."""
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
+        self._places: dict[str, dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]]] = {}
+
+    def __enter__(self) -> "Spool":
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close, which deletes."""
+        self._file.close()
+
+    def add(self, site: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Keep one site's arrays."""
+        places = {}
+        self._file.seek(0, 2)
+        for name in sorted(arrays):
+            value = np.ascontiguousarray(arrays[name])
+            places[name] = (self._file.tell(), value.dtype, value.shape)
+            self._file.write(value.tobytes())
+        self._places[site] = places
+
+    @property
+    def sites(self) -> list[str]:
+        """Who is in, in the order of the fold."""
+        return sorted(self._places)
+
+    def by_site(self, name: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """One tensor of every site, in site order."""
+        for site in self.sites:
+            offset, dtype, shape = self._places[site][name]
+            self._file.seek(offset)
+            size = dtype.itemsize * int(np.prod(shape))
+            yield site, np.frombuffer(self._file.read(size), dtype=dtype).reshape(shape)
+
+
+def fold(
+    spool: Spool, *, weights: Mapping[str, float], base: Mapping[str, npt.NDArray[Any]], codec: Codec
+) -> dict[str, Real]:
+    """The weighted mean difference over the sites in the spool, in float64: sum_S w[k] delta_k / sum_S w[k]."""
+    total = sum(weights[site] for site in spool.sites)
+    mean: dict[str, Real] = {}
+    for name in sorted(base):
+        tensor = np.zeros(base[name].shape, np.float64)
+        for site, wire in spool.by_site(name):
+            tensor += (weights[site] / total) * codec.decode(wire, base[name])
+        mean[name] = tensor
+    return mean

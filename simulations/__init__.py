@@ -1,0 +1,1 @@
+"""The whole federation on one machine, and the comparison of its arms."""

@@ -1,0 +1,149 @@
+"""The configuration of one simulated federation, and of the comparison of its arms."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from core.data.augmentation import AugmentationConfig
+from core.errors import ConfigError
+from core.models.encoder import EncoderConfig
+from core.objectives.dual_mim import ObjectiveConfig
+from core.training.settings import TrainingConfig
+from server.study import FederationConfig
+from simulations.partition import PartitionConfig
+
+ARMS = ("random_init", "local", "fedavg", "federated", "centralized")
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomConfig:
+    """The built-in data set."""
+
+    patients_per_organ: int = 60
+    """Patients an organ, over all devices."""
+    frames: int = 2
+    """Frames a patient."""
+    side: int = 128
+    """Pixels on a side of the generated images."""
+    devices: int = 4
+    """Device profiles, one a hospital."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        found = [
+            f"data.phantom.{name} must be at least {least}, got {getattr(self, name)}"
+            for name, least in (("patients_per_organ", 1), ("frames", 1), ("side", 32), ("devices", 1))
+            if getattr(self, name) < least
+        ]
+        if found:
+            raise ConfigError(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images, and who is held out."""
+
+    manifest: str = "phantom"
+    """Path of a manifest (CSV or Parquet), or `phantom` for the built-in data set."""
+    cache: str = "data/cache"
+    """Folder of pre-decoded images, shared by runs."""
+    side: int = 80
+    """Pixels on a side of the cached images; crops are taken from them."""
+    test: float = 0.25
+    """Part of the patients seen by no arm, for evaluation."""
+    validation: float = 0.1
+    """Part of the patients for choosing (best hospital, probe settings), seen by no arm."""
+    phantom: PhantomConfig = field(default_factory=PhantomConfig)
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        found = []
+        if not 8 <= self.side <= 2048:
+            found.append(f"data.side must lie in [8, 2048], got {self.side}")
+        if not (0 < self.test < 1 and 0 < self.validation < 1 and self.test + self.validation < 1):
+            found.append(f"data.test {self.test} and data.validation {self.validation} must be positive, sum below 1")
+        if found:
+            raise ConfigError(found)
+
+
+@dataclass(kw_only=True)  # not frozen: OmegaConf cannot fill frozen values of a dictionary
+class TaskConfig:
+    """One probe: which labels of which images."""
+
+    dataset: str = ""
+    """The manifest's `dataset` value."""
+    column: str = "label"
+    """label or organ."""
+    organ: str = ""
+    """Only images of this organ; empty for all."""
+    classes: list[str] = field(default_factory=list)
+    """Values of the column, in order; others are left out. `a|b` merges two."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How the arms are compared."""
+
+    masks: int = 2
+    """Fixed corruptions of each held-out image."""
+    batch: int = 128
+    """Images a forward pass."""
+    bootstrap: int = 2000
+    """Draws of the paired bootstrap over patients."""
+    tasks: dict[str, TaskConfig] = field(default_factory=dict)
+    """Probes by name."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        if found := list(self._problems()):
+            raise ConfigError(found)
+
+    def _problems(self) -> Iterator[str]:
+        for name, least in (("masks", 1), ("batch", 1), ("bootstrap", 100)):
+            if getattr(self, name) < least:
+                yield f"evaluation.{name} must be at least {least}, got {getattr(self, name)}"
+        for name, task in self.tasks.items():
+            if task.column not in ("label", "organ"):
+                yield f"evaluation.tasks.{name}.column must be label or organ, got {task.column!r}"
+            if len(task.classes) < 2:
+                yield f"evaluation.tasks.{name}.classes must name two classes or more"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationConfig:
+    """One run."""
+
+    name: str = "simulation"
+    """Folder below `runs`."""
+    runs: str = "runs"
+    """Where runs are kept."""
+    seed: int = 0
+    """Public seed of everything in the run."""
+    threads: int = 2
+    """CPU threads of torch; part of what fixes every bit."""
+    arms: list[str] = field(default_factory=lambda: list(ARMS))
+    data: DataConfig = field(default_factory=DataConfig)
+    partition: PartitionConfig = field(default_factory=PartitionConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    federation: FederationConfig = field(default_factory=FederationConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    skip: dict[str, list[int]] = field(default_factory=dict)
+    """Rounds that a hospital sits out, for example `{north: [3, 4]}`."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        found = []
+        if not RUN_NAME.fullmatch(self.name):
+            found.append(f"name must be 1 to 64 letters, digits, dots, dashes or underscores, got {self.name!r}")
+        if not 1 <= self.threads <= 256:
+            found.append(f"threads must lie in [1, 256], got {self.threads}")
+        if unknown := [arm for arm in self.arms if arm not in ARMS]:
+            found.append(f"arms: {', '.join(unknown)} is none of {', '.join(ARMS)}")
+        if "federated" not in self.arms:
+            found.append("arms must include federated")
+        if found:
+            raise ConfigError(found)

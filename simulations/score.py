@@ -1,0 +1,115 @@
+"""Scores of an arm: held-out loss of every patient, and probes of its frozen encoder."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from core.data.manifest import Record
+from core.evaluation.held_out import HeldOut, features
+from core.evaluation.pictures import Example
+from core.evaluation.probes import Features, knn_probe, linear_probe
+from core.federation.tensors import Tensors, load_state
+from core.models.build import build_model
+from core.objectives.dual_mim import DualMIM
+from simulations.arms import Bench
+from simulations.config import TaskConfig
+from simulations.results import Scored
+
+SPLITS = ("train", "validation", "test")
+
+
+class Scorer:
+    """Scores models of one run; the same images, masks and draws for every arm."""
+
+    def __init__(self, bench: Bench) -> None:
+        """Fix the held-out sets."""
+        self._bench = bench
+        prepared = bench.prepared
+        organs = set(bench.plan.mix)
+        self._rows = {
+            split: tuple(row for row in prepared.rows(split) if prepared.manifest.records[row].organ in organs)
+            for split in SPLITS
+        }
+
+    def score(self, model: Tensors) -> Scored:
+        """Held-out losses on test and validation patients, and every task's probes."""
+        network = self._network(model)
+        losses = {split: self._held_out(split).losses(network) for split in ("test", "validation")}
+        tasks = {name: self._probes(network, task) for name, task in sorted(self._bench.config.evaluation.tasks.items())}
+        return Scored(test=losses["test"], validation=losses["validation"], tasks=tasks)
+
+    def examples(self, model: Tensors, *, arm: str) -> list[Example]:
+        """One held-out image an organ, the first by patient, with its corruption and reconstruction."""
+        network = self._network(model)
+        chosen: dict[str, int] = {}
+        for row in sorted(self._rows["test"], key=lambda row: self._record(row).patient):
+            chosen.setdefault(self._record(row).organ, row)
+        held = self._held_out("test")
+        found = []
+        for organ, row in sorted(chosen.items()):
+            made = network.reconstruct(held.images([row]), seeds_B=held.seeds([row], repeat=0))
+            found.append(
+                Example(
+                    organ=organ,
+                    arm=arm,
+                    original=made.original[0].numpy(),
+                    corrupted=made.corrupted[0].numpy(),
+                    filtered=made.filtered[0].numpy(),
+                    reconstructed=made.reconstructed[0].numpy(),
+                    ring_mask=~made.stopped_BSF[0].numpy(),
+                )
+            )
+        return found
+
+    def _network(self, model: Tensors) -> DualMIM:
+        plan = self._bench.plan
+        network = build_model(plan.encoder, plan.objective, seed=plan.seed)
+        load_state(network, model)
+        return network
+
+    def _held_out(self, split: str) -> HeldOut:
+        config, prepared = self._bench.config, self._bench.prepared
+        return HeldOut(
+            manifest=prepared.manifest,
+            cache=prepared.cache,
+            rows=self._rows[split],
+            side=config.encoder.side,
+            seed=config.seed,
+            masks=config.evaluation.masks,
+            batch=config.evaluation.batch,
+        )
+
+    def _probes(self, network: DualMIM, task: TaskConfig) -> dict[str, dict[str, Any]]:
+        sets = [self._features(network, task, split) for split in SPLITS]
+        seed = self._bench.config.seed
+        return {"linear": asdict(linear_probe(*sets, seed=seed)), "knn": asdict(knn_probe(*sets, seed=seed))}
+
+    def _features(self, network: DualMIM, task: TaskConfig, split: str) -> Features:
+        rows, labels = labelled(task, [(row, self._record(row)) for row in self._bench.prepared.rows(split)])
+        config = self._bench.config
+        values = features(
+            network.encoder,
+            self._bench.prepared.cache,
+            rows,
+            side=config.encoder.side,
+            batch=config.evaluation.batch,
+        )
+        patients = np.array([self._record(row).patient for row in rows], dtype=np.str_)
+        return Features(values_ND=values, labels_N=np.array(labels, dtype=np.int64), patients_N=patients)
+
+    def _record(self, row: int) -> Record:
+        return self._bench.prepared.manifest.records[row]
+
+
+def labelled(task: TaskConfig, records: list[tuple[int, Record]]) -> tuple[list[int], list[int]]:
+    """Rows of a task's images and their class numbers; an image of no class is left out."""
+    number = {value: position for position, words in enumerate(task.classes) for value in words.split("|")}
+    rows, labels = [], []
+    for row, record in records:
+        value = record.label if task.column == "label" else record.organ
+        wanted = (not task.dataset or record.dataset == task.dataset) and (not task.organ or record.organ == task.organ)
+        if wanted and value in number:
+            rows.append(row)
+            labels.append(number[value])
+    return rows, labels

@@ -1,0 +1,40 @@
+"""A file is there whole or not at all."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.data.atomic import write_atomically
+
+
+def test_content_replaces_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_atomically(path, b"old")
+    script = (
+        "import sys; from pathlib import Path; from core.data.atomic import write_atomically\n"
+        "try: write_atomically(Path(sys.argv[1]), bytes(5000))\n"
+        "except OSError as error: sys.exit(0 if error.errno == 27 else 1)"  # EFBIG
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),  # a file may have 1000 bytes
+    )
+    assert done.returncode == 0
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "none" / "a.json", b"x")

@@ -1,0 +1,71 @@
+"""A small study to report on: two hospitals, two organs, one task."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.evaluation.pictures import Example
+from core.evaluation.report import ReportData
+
+HOSTILE = '<script>alert("h")</script> & $\\frac{ [red]x[/] 医院'
+"""A hospital's name that would break a page, a figure or a table that trusts it."""
+
+
+def _arm(loss: float, mean: float | None) -> dict[str, Any]:
+    score: dict[str, Any] = {"mean": mean, "low": None, "high": None, "reason": "no test image of class 1"}
+    if mean is not None:
+        score = {"mean": mean, "low": mean - 0.1, "high": mean + 0.05, "reason": "", "classes": 2}
+    held_out = {"overall": loss, "liver": loss, "fetal_head": loss + 0.1}
+    tasks = {"liver_lesion": {"linear": score, "knn": score}}
+    return {"held_out_loss": held_out, "tasks": tasks, "images": 12000, "seconds": 12.5, "role": ""}
+
+
+@pytest.fixture
+def metrics() -> dict[str, Any]:
+    """A run that shows something."""
+    losses = {"random_init": 1.2, "local_mean": 0.9, "local_best": 0.8, "fedavg": 0.7, "federated": 0.6,
+              "centralized": 0.5, "centralized_wide": 0.55, "centralized_long": 0.5,
+              "local:north": 0.8, f"local:{HOSTILE}": 1.0}  # fmt: skip
+    return {
+        "schema_version": 1,
+        "name": "trial",
+        "arms": {arm: _arm(loss, None if arm == "fedavg" else 1.2 - loss) for arm, loss in losses.items()},
+        "gap_closed": {"value": 0.75, "low": 0.6, "high": 0.9, "reason": ""},
+        "gap_closed_fedavg": {"value": 0.5, "low": 0.3, "high": 0.7, "reason": ""},
+        "rounds": 2,
+        "timing": {"seconds": 300.0, "images_per_second": 400.0},
+        "bytes": {"up": 4_000_000, "down": 8_000_000},
+        "final_hash": "ab" * 32,
+        "reference": "centralized_long",
+        "mix": {"liver": 0.6, "fetal_head": 0.4},
+        "licences": {"CC0-1.0": 120, "": 3},
+        "limits": ["One seed."],
+    }
+
+
+@pytest.fixture
+def report(metrics: dict[str, Any]) -> ReportData:
+    """All that a page can hold, with a hostile hospital."""
+    rng = np.random.default_rng(0)
+    picture = rng.random((8, 8))
+    passed = np.ones((8, 5), bool)
+    passed[2, 2] = False
+    example = Example(organ="liver", arm="federated", original=picture, corrupted=picture * 0.5, filtered=picture,
+                      reconstructed=picture + 0.5, ring_mask=passed)  # fmt: skip
+    receipts = [
+        {"round": 1, "contributors": {"north": {}, HOSTILE: {}}, "refused": {}, "absent": {},
+         "effective_mix": {"liver": 0.6, "fetal_head": 0.4}, "model_hash": "cd" * 32},
+        {"round": 2, "contributors": {"north": {}}, "refused": {HOSTILE: "norm 41.2 exceeds 1.0"}, "absent": {},
+         "effective_mix": {"liver": 0.9, "fetal_head": 0.1}, "model_hash": "ef" * 32},
+    ]  # fmt: skip
+    curve = [(100.0 * i, 1.0 / i) for i in range(1, 200)]
+    return ReportData(
+        metrics=metrics,
+        case_mix={"north": {"liver": 12}, HOSTILE: {"fetal_head": 70, "liver": 3}},
+        curves={"federated": curve, f"local:{HOSTILE}": curve[:20]},
+        held_out_curve={"federated": curve[:3]},
+        examples=[example],
+        receipts=receipts,
+        config_text="name: trial\npath: <b>here</b>\n",
+    )

@@ -1,0 +1,138 @@
+"""The page: whole, alone, safe, and no louder than its numbers."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.evaluation.report import ReportData, render, write_report
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, its visible text, and whether every tag is closed in order."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_every_tag_is_closed_and_every_section_is_there(report: ReportData) -> None:
+    page = Page(render(report))
+    assert page.open == []
+    for heading in ("The arms", "Scores on tasks", "Who holds what", "How the loss fell", "What the model restores",
+                    "Spectra and stopped rings", "Cost", "Rounds", "Data licences and configuration"):  # fmt: skip
+        assert heading in page.text
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(report: ReportData) -> None:
+    page = Page(render(report))
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            if name in ("src", "href", "xlink:href"):
+                assert (value or "").startswith(("data:image/png;base64,", "#")), (tag, value)
+    assert not re.search(r"url\((?!#)|@import", render(report))
+
+
+def test_names_of_hospitals_are_text_and_never_markup(report: ReportData) -> None:
+    source = render(report)
+    assert "<script" not in source
+    assert "&lt;script&gt;alert(&quot;h&quot;)&lt;/script&gt; &amp; $\\frac{ [red]x[/] 医院" in source
+    assert "<b>here</b>" not in source
+
+
+def test_every_figure_has_a_caption_and_every_picture_words_for_it(report: ReportData) -> None:
+    page = Page(render(report))
+    count = [tag for tag, _ in page.tags].count
+    assert count("figure") == count("figcaption") == 6
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+    assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
+
+
+def test_ids_of_the_figures_are_unique_and_their_references_resolve(report: ReportData) -> None:
+    page = Page(render(report))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    used = re.findall(r"""(?:href="#|url\(#)([^")]+)""", render(report))
+    assert used
+    assert set(used) <= set(ids)
+
+
+def test_the_same_data_give_the_same_page(report: ReportData) -> None:
+    assert render(report) == render(report)
+
+
+def test_the_main_arms_stand_open_and_the_rest_under_a_fold(report: ReportData) -> None:
+    source = render(report)
+    top, fold = source.split("more arms")[0], source.split("more arms")[1]
+    assert "federated (ours)" in top
+    assert "pooled, wide batch" not in top
+    assert "pooled, wide batch" in fold
+    assert "north alone" in fold
+    assert "Not shown, liver lesion, linear: no test image of class 1 (FedAvg)." in top
+
+
+def test_a_round_that_lost_a_hospital_says_who_why_and_what_it_did_to_the_mix(report: ReportData) -> None:
+    text = Page(render(report)).text
+    assert "1 of 2 rounds had every hospital." in text
+    assert "norm 41.2 exceeds 1.0" in text
+    assert "fetal head -30.0" in text  # 0.1 - 0.4; liver +30.0 is as large and later by name
+    assert "cdcdcdcdcdcd" in text
+
+
+def test_many_rounds_are_folded_but_the_failed_ones_stay_in_sight(report: ReportData) -> None:
+    many = replace(report, receipts=[dict(report.receipts[0], round=i) for i in range(1, 40)] + [report.receipts[1]])
+    before, after = render(many).split("All 40 rounds")
+    assert "norm 41.2" in before
+    assert "<td class=text>all 2</td>" not in before
+    assert after.count("<td class=text>all 2</td>") == 39
+
+
+def test_a_page_with_nothing_but_arms_is_still_a_page(metrics: dict[str, Any]) -> None:
+    bare = {"name": "bare", "arms": {"federated": {"held_out_loss": {"overall": float("nan")}}}}
+    page = Page(render(ReportData(metrics=bare, case_mix={}, curves={}, held_out_curve={}, examples=[], receipts=[],
+                                  config_text="")))  # fmt: skip
+    assert page.open == []
+    assert "Not shown: how much" in page.text
+    assert "nan" not in page.text
+    assert "svg" not in [tag for tag, _ in page.tags]
+
+
+def test_the_file_is_written_whole_over_an_older_one(report: ReportData, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("older")
+    write_report(path, report)
+    assert path.read_text(encoding="utf-8") == render(report)
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_failed_write_leaves_the_older_file_and_nothing_else(report: ReportData, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("older")
+    with pytest.raises(AttributeError):
+        write_report(path, replace(report, receipts=[{"round": 1, "contributors": {}, "refused": "not a table"}]))
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["older"]
