@@ -50,7 +50,7 @@ def test_values_stay_in_range_and_black_stays_black(seed: int, dark: bool) -> No
     found = augment(images, seeds_B=torch.tensor([seed]), side=16, settings=strong)
     assert found.dtype == torch.float32
     assert found.shape == (1, 1, 16, 16)
-    assert 0 <= found.min()
+    assert found.min() >= 0
     assert found.max() <= 1
     assert not dark or found.max() == 0
 
@@ -103,7 +103,7 @@ def test_crops_lie_inside_the_image_and_have_the_area_asked_for() -> None:
 
 
 def test_shrinking_averages_instead_of_skipping() -> None:
-    """Stripes of one pixel at 256 px are uniform grey at 32 px; sampling without antialiasing would keep some contrast."""
+    """Stripes of one pixel at 256 px are uniform grey at 32 px; without antialiasing contrast would stay."""
     images = (torch.arange(256) % 2).float().expand(4, 256, 256)
     for found in (
         to_float(images, side=32),
@@ -114,7 +114,7 @@ def test_shrinking_averages_instead_of_skipping() -> None:
 
 
 def test_numbers_of_one_image_are_uniform_and_unrelated() -> None:
-    """Consecutive seeds are the hardest case for a counter-based generator: brightness of a uniform image shows the gain."""
+    """Consecutive seeds are the hardest case for a counter; the brightness of a uniform image shows the gain."""
     images = torch.full((4000, 4, 4), 0.5)
     settings = AugmentationConfig(flip=0, gain=0.5, gamma=0)
     gain = augment(images, seeds_B=torch.arange(4000), side=4, settings=settings)[:, 0, 0, 0] / 0.5

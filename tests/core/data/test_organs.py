@@ -30,8 +30,11 @@ def test_unknown_is_no_organ() -> None:
 
 @pytest.mark.parametrize(
     "organ",
-    """breast thyroid liver kidney heart lung carotid muscle nerve fetal_head fetal_body fetal_abdomen fetal_heart
-    placenta ovary uterus prostate gallbladder pancreas spleen bladder stomach bowel lymph_node skin eye brain""".split(),
+    [
+        *("breast", "thyroid", "liver", "kidney", "heart", "lung", "carotid", "muscle", "nerve", "placenta", "ovary"),
+        *("fetal_head", "fetal_body", "fetal_abdomen", "fetal_heart", "uterus", "prostate", "gallbladder", "pancreas"),
+        *("spleen", "bladder", "stomach", "bowel", "lymph_node", "skin", "eye", "brain"),
+    ],
 )
 def test_what_the_large_collections_hold_has_a_name(organ: str) -> None:
     assert organ in organ_names()

@@ -30,7 +30,8 @@ def example() -> tuple[list[Record], dict[str, float]]:
 
 def test_probabilities_worked_out_by_hand() -> None:
     records, probabilities = example()
-    # breast 0.6: over 2 patients 0.3 each; p1 has 1 frame: 0.3; p2 has 3: 0.1 each. lung 0.4: one patient, 2 frames: 0.2.
+    # breast 0.6: over 2 patients 0.3 each; p1 has 1 frame: 0.3; p2 has 3: 0.1 each.
+    # lung 0.4: one patient with 2 frames: 0.2 each.
     expected = [0.3, 0.1, 0.2, 0.1, 0.0, 0.2, 0.1]
     assert OrganSampler(records, probabilities).image_probabilities() == pytest.approx(expected, abs=1e-15)
 

@@ -83,7 +83,7 @@ def test_an_organ_of_two_patients_gets_none_promoted(seed: int) -> None:
 
 
 def test_the_lowest_hash_is_promoted() -> None:
-    """With a tiny share nobody falls into test by hash; the patient nearest to it is the one that a larger share takes."""
+    """With a tiny share the hash puts nobody into test; the nearest is whom a larger share takes first."""
     patients = range(20)
     splits = split_patients(manifest_of([("liver", number) for number in patients]), seed=7, test=1e-9, validation=0)
     share = 0.0
