@@ -5,6 +5,7 @@ when the server says that it folded that very update. A refused, late or repeate
 so every site's moments describe the path that the global model really took.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,26 @@ class Generations:
         self._committed = folder / "moments.committed.safetensors"
 
     def settle(self, folded: Folded | None) -> Moments:
-        """Commit the pending generation if it is the one the server folded, drop it otherwise; the moments to start from."""
+        """Commit the pending generation if it is what the server folded, else drop it; return the moments to start from.
+
+        They are empty when neither generation belongs to the folded update: at the start of a study, after one that
+        was given up in the same folder, or when either side lost its files.
+        """
         if self._pending.exists():
-            _, meta = load_tensors(self._pending, schema=SCHEMA_VERSION)
-            if folded is not None and (meta["round"], meta["update"]) == (folded.round, folded.digest):
+            if _belongs(load_tensors(self._pending, schema=SCHEMA_VERSION)[1], folded):
                 self._pending.replace(self._committed)
             else:
                 self._pending.unlink()
         if not self._committed.exists():
             return {}
-        return load_tensors(self._committed, schema=SCHEMA_VERSION)[0]
+        moments, meta = load_tensors(self._committed, schema=SCHEMA_VERSION)
+        return moments if _belongs(meta, folded) else {}
 
     def propose(self, moments: Moments, *, number: int, base_digest: str, update_digest: str) -> None:
         """Write the moments after round `number` as pending."""
         meta = {"schema_version": SCHEMA_VERSION, "round": number, "base": base_digest, "update": update_digest}
         save_tensors(self._pending, moments, meta=meta)
+
+
+def _belongs(meta: Mapping[str, Any], folded: Folded | None) -> bool:
+    return folded is not None and (meta["round"], meta["update"]) == (folded.round, folded.digest)

@@ -13,18 +13,29 @@ import numpy.typing as npt
 from core.federation.codec import codec_for
 from core.federation.plan import Plan
 from core.federation.tensors import Tensors
+from core.federation.update import difference_norm
 
 
 def outgoing(new: Tensors, *, base: Tensors, plan: Plan) -> dict[str, npt.NDArray[Any]]:
-    """The arrays to send: the plan's tensors only, their difference clipped to the plan's bound, in its codec."""
+    """The arrays to send: the plan's tensors only, their difference clipped to the plan's bound, in its codec.
+
+    Rounding to float32 and by the codec may lengthen a clipped difference; it is clipped shorter until what the server
+    will decode is within the bound.
+    """
     chosen = {name: new[name] for name in plan.tensors}
-    clipped = clip(chosen, base=base, bound=plan.norm_bound)
     codec = codec_for(plan.codec)
-    return {name: codec.encode(clipped[name], base[name]) for name in sorted(clipped)}
+    bound = plan.norm_bound
+    while True:
+        clipped = clip(chosen, base=base, bound=bound)
+        wire: dict[str, npt.NDArray[Any]] = {name: codec.encode(clipped[name], base[name]) for name in sorted(clipped)}
+        norm = difference_norm(wire, base=base, codec=codec)
+        if norm <= plan.norm_bound:
+            return wire
+        bound *= min(0.999, plan.norm_bound / norm)
 
 
 def clip(new: Tensors, *, base: Mapping[str, npt.NDArray[np.float32]], bound: float) -> Tensors:
-    """Shorten the difference to L2 norm `bound` over all tensors; one within the bound comes back untouched."""
+    """Shorten the difference to L2 norm `bound` over all tensors, up to float32 rounding; a short one is untouched."""
     squares = 0.0
     for name, value in new.items():
         delta = value.astype(np.float64) - base[name]
@@ -32,6 +43,8 @@ def clip(new: Tensors, *, base: Mapping[str, npt.NDArray[np.float32]], bound: fl
     norm = math.sqrt(squares)
     if norm <= bound:
         return new
-    # Float32 rounding may lengthen the difference a little; the shrink keeps it within the bound.
-    scale = bound * (1.0 - 1e-6) / norm
-    return {name: (base[name] + scale * (value.astype(np.float64) - base[name])).astype(np.float32) for name, value in new.items()}
+    scale = bound / norm
+    return {
+        name: (base[name] + scale * (value.astype(np.float64) - base[name])).astype(np.float32)
+        for name, value in new.items()
+    }

@@ -1,6 +1,7 @@
 """A hospital as the federation sees it: its name, its data, its folder, what it allows."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,13 +75,13 @@ class Site:
             return False, f"site {self.name} is not in the plan"
         if plan.counts[self.name] != self.counts():
             return False, f"site {self.name}: the plan's counts are not those this site disclosed"
-        if self.approval != "automatic" and plan.digest not in self._approved():
-            return False, f"plan {plan.digest[:12]} is not on the allow-list of site {self.name}; a person must approve it"
+        if reason := self._forbidden(plan):
+            return False, reason
         write_text(self.folder / "plan.json", document)
         return True, ""
 
     def approved_plan(self, digest: str) -> Plan:
-        """The plan this site approved; raises PlanError for any other digest."""
+        """The plan this site approved; raises PlanError for any other digest, and once the approval is withdrawn."""
         try:
             plan = plan_from((self.folder / "plan.json").read_text())
         except OSError as error:
@@ -89,30 +90,48 @@ class Site:
             raise PlanError(
                 f"site {self.name}: asked to run plan {digest[:12]}, which differs from the approved {plan.digest[:12]}"
             )
+        if reason := self._forbidden(plan):
+            raise PlanError(reason)
         return plan
+
+    def _forbidden(self, plan: Plan) -> str:
+        """Why the plan may not run here; empty when it may."""
+        if self.approval == "automatic" or plan.digest in self._approved():
+            return ""
+        return f"plan {plan.digest[:12]} is not on the allow-list of site {self.name}; a person must approve it"
 
     def _approved(self) -> list[str]:
         path = self.folder / "approved.json"
         if not path.exists():
             return []
         try:
-            return [str(digest) for digest in json.loads(path.read_text())]
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{path}: not a JSON list of digests ({error})") from error
+            listed = json.loads(path.read_text())
+        except ValueError as error:
+            raise ConfigError(f"{path}: not JSON ({error}); write a list of digests") from error
+        if not isinstance(listed, list) or not all(isinstance(digest, str) for digest in listed):
+            raise ConfigError(f"{path}: not a JSON list of digests")
+        return listed
 
 
 def site_from(config: Mapping[str, Any]) -> Site:
-    """Build a site from Flower's node configuration; raises ConfigError listing what is missing."""
-    missing = [name for name in ("site", "manifest", "folder", "cache", "side") if name not in config]
-    if missing:
-        raise ConfigError([f"node configuration lacks {name!r}" for name in missing])
-    skipped = str(config.get("skip", ""))
+    """Build a site from Flower's node configuration; raises ConfigError listing what is missing or odd."""
+    needed = ("site", "manifest", "folder", "cache", "side")
+    found = [f"node configuration lacks {name!r}" for name in needed if name not in config]
+    approval, skipped = str(config.get("approval", "listed")), str(config.get("skip", ""))
+    if approval not in ("automatic", "listed"):
+        found.append(f"node configuration: approval must be automatic or listed, got {approval!r}")
+    if not re.fullmatch(r"[0-9]+", str(config.get("side", 1))):
+        found.append(f"node configuration: side must be a whole number of pixels, got {config['side']!r}")
+    if not re.fullmatch(r"[0-9,]*", skipped):
+        found.append(f"node configuration: skip must be rounds with commas between, got {skipped!r}")
+    if found:
+        raise ConfigError(found)
     return Site(
         name=str(config["site"]),
         manifest_path=Path(str(config["manifest"])),
         folder=Path(str(config["folder"])),
         cache_folder=Path(str(config["cache"])),
         side=int(config["side"]),
-        approval=str(config.get("approval", "listed")),
+        approval=approval,
         skip=frozenset(int(number) for number in skipped.split(",") if number),
     )

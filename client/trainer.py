@@ -92,7 +92,9 @@ class Trainer:
 def check_base(instruction: Instruction, plan: Plan) -> None:
     """The downloaded model is the plan's: names, shapes, finite values, a round of the plan; or PlanError."""
     found = problems_with(instruction.base, plan.tensors)
-    found += [f"{name} holds NaN or infinity" for name, value in instruction.base.items() if not np.isfinite(value).all()]
+    found += [
+        f"{name} holds NaN or infinity" for name, value in instruction.base.items() if not np.isfinite(value).all()
+    ]
     if not 0 <= instruction.round < plan.rounds:
         found.append(f"round {instruction.round} is outside the plan's {plan.rounds} rounds")
     if found:

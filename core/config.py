@@ -5,8 +5,9 @@ an error with the nearest known key beside it.
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -39,7 +40,7 @@ def load(schema: type[_T], *, path: Path | None, overrides: Iterable[str]) -> tu
     _unlock(config)
     for source, key, value in assignments:
         try:
-            OmegaConf.update(config, key, value, merge=isinstance(value, dict))
+            OmegaConf.update(config, key, value, merge=isinstance(value, dict) and bool(value))
         except OmegaConfBaseException as error:
             problems.append(f"{source}: {key}: {str(error).splitlines()[0]}")
     built = _build(config, schema, problems)
@@ -50,7 +51,7 @@ def load(schema: type[_T], *, path: Path | None, overrides: Iterable[str]) -> tu
 
 def _unlock(config: DictConfig) -> None:
     """OmegaConf marks the nodes of frozen dataclasses read-only; values are set here, then frozen again as built."""
-    OmegaConf.set_readonly(config, False)
+    OmegaConf.set_readonly(config, value=False)
     for key in config:
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none():
@@ -83,10 +84,7 @@ def _from_overrides(overrides: Iterable[str], schema: type, problems: list[str])
         if not sign or not key:
             problems.append(f"{override!r}: an override is written key=value")
             continue
-        try:
-            nested: Any = yaml.safe_load(text)
-        except yaml.YAMLError:
-            nested = text
+        nested = _value(text, kind=dict(_known(schema)).get(key))
         for part in reversed(key.split(".")):
             nested = {part: nested}
         found.extend(_leaves(nested, schema, source="command line", problems=problems))
@@ -94,24 +92,61 @@ def _from_overrides(overrides: Iterable[str], schema: type, problems: list[str])
 
 
 def _leaves(
-    values: Mapping[Any, Any], schema: type, *, source: str, problems: list[str], prefix: str = ""
+    values: Mapping[Any, Any],
+    schema: type,
+    *,
+    source: str,
+    problems: list[str],
+    prefix: str = "",
+    root: type | None = None,
 ) -> Iterator[tuple[str, str, Any]]:
     """Dotted keys and values down to what the schema calls a value; unknown keys become problems."""
+    root = root or schema
     known = get_type_hints(schema)
     for name, value in values.items():
         key = f"{prefix}{name}"
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f", did you mean {prefix}{near[0]}?" if near else f"; known here: {', '.join(known)}"
-            problems.append(f"{source}: unknown key {key}{hint}")
+            problems.append(f"{source}: unknown key {key}{_hint(str(name), known, prefix=prefix, root=root)}")
         elif is_dataclass(known[name]) and isinstance(value, Mapping):
-            yield from _leaves(value, known[name], source=source, problems=problems, prefix=f"{key}.")  # type: ignore[arg-type]
+            section: Any = known[name]
+            yield from _leaves(value, section, source=source, problems=problems, prefix=f"{key}.", root=root)
         elif is_dataclass(known[name]):
             problems.append(f"{source}: {key} is a section, found {value!r}")
         elif isinstance(value, Mapping):
             yield from _mapping(value, known[name], source=source, problems=problems, key=key)
         else:
             yield source, key, value
+
+
+def _known(schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted key that has a value, with its type."""
+    for name, kind in get_type_hints(schema).items():
+        if is_dataclass(kind) and isinstance(kind, type):
+            yield from _known(kind, prefix=f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", kind
+
+
+def _hint(name: str, here: Iterable[str], *, prefix: str, root: type) -> str:
+    """What an unknown key was probably meant to be: the same word in another section, then a close one, here first."""
+    dotted = [key for key, _ in _known(root)]
+    words = {key: key.rpartition(".")[2] for key in dotted}
+    meant = [key for key in dotted if words[key] == name]
+    if not meant:
+        meant = [f"{prefix}{near}" for near in difflib.get_close_matches(name, here, n=1)]
+    if not meant:
+        near_words = difflib.get_close_matches(name, set(words.values()), n=1)
+        meant = [key for key in dotted if words[key] in near_words]
+    return f", did you mean {' or '.join(meant)}?" if meant else f"; known here: {', '.join(here)}"
+
+
+def _value(text: str, *, kind: Any) -> Any:
+    """What an override's text says: YAML, but a word stays the word as typed (a name such as 007 or 2026-01-31)."""
+    try:
+        value: Any = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):  # ValueError: a date that the calendar lacks
+        return text
+    return text if kind is str and not isinstance(value, str) else value
 
 
 def _mapping(
@@ -125,24 +160,37 @@ def _mapping(
 
 
 def _build(config: DictConfig, schema: type[_T], problems: list[str], prefix: str = "") -> _T | None:
-    """Make each section by itself, so that one section's problem does not hide another's."""
-    hints = get_type_hints(schema)
+    """Make each section by itself, so that one section's problem does not hide another's.
+
+    Where a field or a section cannot be had, its default stands in to find what else is wrong.
+    """
+    before = len(problems)
     values: dict[str, Any] = {}
     for item in fields(schema):  # type: ignore[arg-type]
-        try:
-            node = OmegaConf.select(config, item.name, throw_on_missing=True)
-        except OmegaConfBaseException as error:
-            problems.append(f"{prefix}{item.name}: {str(error).splitlines()[0]}")
-            continue
-        kind = hints[item.name]
-        if is_dataclass(kind) and isinstance(kind, type):
-            values[item.name] = _build(node, kind, problems, prefix=f"{prefix}{item.name}.")
-        else:
-            values[item.name] = OmegaConf.to_object(node) if OmegaConf.is_config(node) else node
-    if any(is_dataclass(hints[name]) and value is None for name, value in values.items()) or len(values) < len(hints):
-        return None
+        found = len(problems)
+        value = _field(config, item, get_type_hints(schema)[item.name], problems, prefix=prefix)
+        if len(problems) == found:
+            values[item.name] = value
+        elif item.default is MISSING and item.default_factory is MISSING:
+            return None
     try:
-        return schema(**values)
+        made = schema(**values)
     except ConfigError as error:
         problems.extend(error.problems)
+    return made if len(problems) == before else None
+
+
+def _field(config: DictConfig, item: Field[Any], kind: Any, problems: list[str], *, prefix: str) -> Any:
+    """One field's value; what is wrong with it becomes problems."""
+    key = f"{prefix}{item.name}"
+    try:
+        node = OmegaConf.select(config, item.name, throw_on_missing=True)
+        if is_dataclass(kind) and isinstance(kind, type):
+            return _build(node, kind, problems, prefix=f"{key}.")
+        value = OmegaConf.to_object(node) if OmegaConf.is_config(node) else node
+    except OmegaConfBaseException as error:
+        problems.append(f"{key}: {str(error).splitlines()[0]}")
         return None
+    if isinstance(value, float) and not math.isfinite(value):
+        problems.append(f"{key} must be a finite number, got {value}")
+    return value

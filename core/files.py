@@ -1,9 +1,10 @@
 """Files that are whole or not there: written beside the target, flushed, then renamed over it."""
 
+import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,16 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from core.atomic import write_atomically
 from core.errors import CheckpointError
+from core.federation.tensors import digest_of
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` atomically; on failure (a full disk) the old file stays and nothing half-written is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); free space or fix the folder") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,43 +42,53 @@ def append_line(path: Path, line: str) -> None:
     """
     if not line:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = path.read_bytes() if path.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole.splitlines()[-1:] == [line.encode()] and whole == content:
-        return
-    with path.open("r+b" if content else "wb") as file:
-        file.truncate(len(whole))
-        file.seek(len(whole))
-        if whole.splitlines()[-1:] != [line.encode()]:
-            file.write(line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes() if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole.splitlines()[-1:] == [line.encode()] and whole == content:
+            return
+        with path.open("r+b" if content else "wb") as file:
+            file.truncate(len(whole))
+            file.seek(len(whole))
+            if whole.splitlines()[-1:] != [line.encode()]:
+                file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def save_tensors(path: Path, tensors: Mapping[str, npt.NDArray[np.generic]], *, meta: Mapping[str, Any]) -> None:
-    """Safetensors with a JSON document in its header, atomically."""
-    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    write_bytes(path, save(arrays, metadata={"document": json.dumps(meta, sort_keys=True)}))
+    """Safetensors with a JSON document and a digest of both in its header, atomically."""
+    arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
+    document = json.dumps(meta, sort_keys=True)
+    write_bytes(path, save(arrays, metadata={"document": document, "sha256": _seal(arrays, document)}))
 
 
 def load_tensors(path: Path, *, schema: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """What `save_tensors` wrote; raises CheckpointError when it is damaged or of another schema version."""
     try:
         with safe_open(path, framework="numpy") as file:
-            meta = json.loads((file.metadata() or {})["document"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 safe_open is no mapping
+            header = file.metadata() or {}
+            meta = json.loads(header["document"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- no mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); remove it to start over") from error
+    if not isinstance(meta, dict) or header.get("sha256") != _seal(tensors, header["document"]):
+        raise CheckpointError(f"{path}: differs from what was written; remove it to start over")
     if meta.get("schema_version") != schema:
         found = meta.get("schema_version")
         raise CheckpointError(f"{path}: schema version {found}, this code reads {schema}; use the matching version")
     return tensors, meta
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _seal(tensors: Mapping[str, npt.NDArray[np.generic]], document: str) -> str:
+    """SHA-256 over the document and the tensors: finds accidents, not a forger."""
+    return hashlib.sha256(f"{digest_of(tensors)}|{document}".encode()).hexdigest()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); free space or fix the folder") from error

@@ -15,6 +15,9 @@ from core.federation.tensors import Tensors, digest_of
 from core.federation.update import Skipped, Update, check_arrays, check_metrics, difference_norm
 from server.spool import Spool
 
+LONGEST = 500
+"""Characters of a reason: it may quote the reply, and every site gets it with the receipt."""
+
 Answer = Update | Skipped | UpdateRejected
 """What came of one site: an update, a reason to skip, or a reply that could not be read."""
 
@@ -51,7 +54,7 @@ def admit_all(
     for site, answer in answers:
         if isinstance(answer, Update | Skipped) and answer.round < number:
             outcome.ignored.append(f"{site}: reply of round {answer.round} came in round {number}, too late")
-        elif site in outcome.admitted or site in outcome.refused:
+        elif site in outcome.admitted or site in outcome.refused or site in outcome.absent:
             outcome.ignored.append(f"{site}: second reply in round {number}")
         elif isinstance(answer, Skipped):
             outcome.absent[site] = answer.reason
@@ -63,7 +66,7 @@ def admit_all(
                 )
                 spool.add(site, update.arrays)
             except UpdateRejected as error:
-                outcome.refused[site] = str(error)
+                outcome.refused[site] = str(error)[:LONGEST]
     for site in asked:
         if site not in outcome.admitted and site not in outcome.refused:
             outcome.absent.setdefault(site, "no reply in time")

@@ -1,6 +1,7 @@
 """The consortium's Flower app: wiring only.
 
-Run configuration: `study` (JSON of `StudyConfig`) and `folder` (where state, plan and receipts are kept).
+Run configuration: `study` (JSON of `StudyConfig`), `folder` (where state, plan and receipts are kept) and, if a person
+lifts a quarantine, `reinstate` (sites with commas between).
 """
 
 import json
@@ -12,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from core.errors import PlanError
 from core.files import write_text
 from server.channel import Channel
-from server.rounds import Observer, run_study
+from server.rounds import Observer, reinstate, run_study
 from server.state import ServerState, Store
 from server.study import make_plan, study_from_json
 
@@ -45,6 +46,8 @@ def server_app(*, observer: Observer | None = None) -> ServerApp:
             write_text(store.folder / "plan.json", plan.document)
             state = ServerState(round=0, model=model)
             store.save(state, plan_digest=plan.digest)
+        named = str(context.run_config.get("reinstate", ""))
+        state = reinstate(state, [site for site in named.split(",") if site])
         run_study(state, plan=plan, ask=channel.ask, store=store, observer=observer or Quiet())
 
     return application

@@ -25,8 +25,8 @@ class Channel:
     """Seconds for the replies of one round."""
     nodes: dict[str, int] = field(default_factory=dict)
     """Flower node by site; filled by `counts`."""
-    _outstanding: dict[str, str] = field(default_factory=dict)
-    """Message id to site, for replies that have not come yet, of this round or an earlier one."""
+    _outstanding: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Message id to site and round, for replies that have not come yet, of this round or an earlier one."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Ask every connected node for its site's name and patients by organ.
@@ -53,7 +53,7 @@ class Channel:
         """Show the plan to every site; (approved, reason) by site."""
         by_node = {node: site for site, node in self.nodes.items()}
         messages = {node: self._message(wire.plan_to_records(document), wire.PLAN, node, "plan") for node in by_node}
-        answers = {site: (False, "no answer in time") for site in self.nodes}
+        answers = dict.fromkeys(self.nodes, (False, "no answer in time"))
         for node, message in self._exchange(messages):
             site = by_node[node]
             failed = message.has_error()
@@ -66,13 +66,14 @@ class Channel:
         for site, instruction in sorted(instructions.items()):
             content = wire.instruction_to_records(instruction)
             message = self._message(content, wire.TRAIN, self.nodes[site], str(instruction.round))
-            waiting |= self._push(site, message)
+            waiting |= self._push(message, site=site, number=instruction.round)
         end = time.monotonic() + self.timeout
         while waiting and time.monotonic() < end:
             idle = True
-            for identifier, site in list(self._outstanding.items()):
+            for identifier, (site, asked) in list(self._outstanding.items()):
                 replies = list(self.grid.pull_messages([identifier]))
-                yield from ((site, _answer(reply, site)) for reply in replies)
+                late = identifier not in waiting
+                yield from ((site, _answer(reply, site=site, asked=asked, late=late)) for reply in replies)
                 if replies:
                     idle = False
                     waiting.discard(identifier)
@@ -80,9 +81,9 @@ class Channel:
             if idle and waiting:
                 time.sleep(POLL_SECONDS)
 
-    def _push(self, site: str, message: Message) -> set[str]:
+    def _push(self, message: Message, *, site: str, number: int) -> set[str]:
         identifiers = set(self.grid.push_messages([message]))
-        self._outstanding |= dict.fromkeys(identifiers, site)
+        self._outstanding |= dict.fromkeys(identifiers, (site, number))
         return identifiers
 
     def _exchange(self, messages: Mapping[int, Message]) -> Iterable[tuple[int, Message]]:
@@ -93,13 +94,17 @@ class Channel:
         return Message(content, dst_node_id=node, message_type=kind, group_id=group)
 
 
-def _answer(reply: Message, site: str) -> Answer:
+def _answer(reply: Message, *, site: str, asked: int, late: bool) -> Answer:
+    """What came back for round `asked`; a late reply that cannot be read is late, and held against nobody."""
     if reply.has_error():
-        return Skipped(site=site, round=int(reply.metadata.group_id), reason=f"the client failed: {_reason(reply)}")
+        return Skipped(site=site, round=asked, reason=f"the client failed: {_reason(reply)}")
     try:
-        return wire.answer_from_records(reply.content)
+        answer = wire.answer_from_records(reply.content)
+        if answer.round != asked:
+            raise UpdateRejected(f"the reply is for round {answer.round}, round {asked} was asked for")
+        return answer
     except UpdateRejected as error:
-        return error
+        return Skipped(site=site, round=asked, reason=str(error)) if late else error
 
 
 def _reason(message: Message) -> str:

@@ -52,9 +52,9 @@ class ServerOptimizerConfig:
 def step(
     model: Tensors, mean: Mapping[str, Real], moments: Moments, *, config: ServerOptimizerConfig
 ) -> tuple[Tensors, Moments]:
-    """The next global model (float32) and optimizer state (float64) after one mean update."""
+    """The next global model (of the same type, float32) and optimizer state (float64) after one mean update."""
     if config.name == "fedavg":
-        moved = {name: (value + config.rate * mean[name]).astype(np.float32) for name, value in model.items()}
+        moved = {name: (value + config.rate * mean[name]).astype(value.dtype) for name, value in model.items()}
         return moved, {}
     stepped: Tensors = {}
     kept: Moments = {}
@@ -63,7 +63,9 @@ def step(
         # Algorithm 2: m_t = b1 m + (1 - b1) delta; v_t = b2 v + (1 - b2) delta^2; x += rate m / (sqrt(v) + tau).
         # The paper starts v at tau^2 and has no bias correction.
         first = config.beta1 * moments.get(f"m/{name}", zero) + (1 - config.beta1) * mean[name]
-        second = config.beta2 * moments.get(f"v/{name}", zero + config.adaptivity**2) + (1 - config.beta2) * mean[name] ** 2
+        second = (
+            config.beta2 * moments.get(f"v/{name}", zero + config.adaptivity**2) + (1 - config.beta2) * mean[name] ** 2
+        )
         kept[f"m/{name}"], kept[f"v/{name}"] = first, second
-        stepped[name] = (value + config.rate * first / (np.sqrt(second) + config.adaptivity)).astype(np.float32)
+        stepped[name] = (value + config.rate * first / (np.sqrt(second) + config.adaptivity)).astype(value.dtype)
     return stepped, kept

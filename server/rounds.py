@@ -5,7 +5,7 @@ The algorithm is FedOpt (Reddi et al., ICLR 2021, Algorithm 1) with the organ-aw
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from core.errors import FederationPaused
 from core.federation.codec import codec_for
@@ -13,7 +13,7 @@ from core.federation.organs import effective_mix
 from core.federation.plan import Plan
 from core.federation.tensors import digest_of
 from core.federation.update import Folded, Instruction
-from server.admission import Answer, Outcome, admit_all
+from server.admission import Answer, Entry, Outcome, admit_all
 from server.optimizer import ServerOptimizerConfig, step
 from server.spool import Spool, fold
 from server.state import ServerState, Store, receipt_line
@@ -39,7 +39,7 @@ def run_study(state: ServerState, *, plan: Plan, ask: Ask, store: Store, observe
     """Run the plan's remaining rounds; each ends with the state saved.
 
     Raises:
-        FederationPaused: Fewer than `min_sites` updates; the state before the round is the saved one.
+        FederationPaused: Fewer than `min_sites` updates; the saved state is that before the round, with its refusals.
     """
     while state.round < plan.rounds:
         with Spool() as spool:
@@ -80,6 +80,16 @@ def judge(state: ServerState, outcome: Outcome) -> ServerState:
     return replace(state, refusals=refusals, quarantined=quarantined)
 
 
+def reinstate(state: ServerState, sites: Iterable[str]) -> ServerState:
+    """Ask these sites again: a person has looked at them. A site that is not quarantined stays as it is."""
+    named = set(sites)
+    return replace(
+        state,
+        quarantined={site: reason for site, reason in state.quarantined.items() if site not in named},
+        refusals={site: count for site, count in state.refusals.items() if site not in named},
+    )
+
+
 def close(state: ServerState, outcome: Outcome, plan: Plan, *, sent: int) -> ServerState:
     """The state after the round: its receipt, what was folded, what travelled."""
     line = receipt_line(
@@ -89,7 +99,8 @@ def close(state: ServerState, outcome: Outcome, plan: Plan, *, sent: int) -> Ser
             "plan": plan.digest,
             "round": state.round,
             "contributors": {
-                site: {"weight": plan.weights[site], **asdict(entry)} for site, entry in sorted(outcome.admitted.items())
+                site: {"weight": plan.weights[site], **_recorded(entry)}
+                for site, entry in sorted(outcome.admitted.items())
             },
             "refused": outcome.refused,
             "absent": outcome.absent,
@@ -110,7 +121,13 @@ def close(state: ServerState, outcome: Outcome, plan: Plan, *, sent: int) -> Ser
         receipt=line,
         bytes_up=state.bytes_up + up,
         bytes_down=state.bytes_down + down,
+        seconds=state.seconds + sum(entry.metrics.get("seconds", 0.0) for entry in outcome.admitted.values()),
     )
+
+
+def _recorded(entry: Entry) -> dict[str, Any]:
+    """An entry as the receipt has it: without the clock, so that a repeated round gives the same line."""
+    return {**asdict(entry), "metrics": {name: value for name, value in entry.metrics.items() if name != "seconds"}}
 
 
 def _instruction(state: ServerState, plan: Plan, site: str) -> Instruction:
@@ -126,9 +143,11 @@ def _instruction(state: ServerState, plan: Plan, site: str) -> Instruction:
 def _require(outcome: Outcome, plan: Plan, state: ServerState, store: Store) -> None:
     if len(outcome.admitted) >= plan.min_sites:
         return
+    store.save(state, plan_digest=plan.digest)
     why = [f"{site}: {reason}" for site, reason in sorted((outcome.refused | outcome.absent).items())]
     why += [f"{site}: quarantined ({reason})" for site, reason in sorted(state.quarantined.items())]
     raise FederationPaused(
-        f"round {state.round} has {len(outcome.admitted)} of at least {plan.min_sites} updates and stays open; the model "
-        f"of the last closed round is in {store.state_path}; mend the sites and resume:\n  - " + "\n  - ".join(why)
+        f"round {state.round} has {len(outcome.admitted)} of at least {plan.min_sites} updates and stays open; the "
+        f"model of the last closed round is in {store.state_path}; mend the sites and resume:\n  - "
+        + "\n  - ".join(why)
     )

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core.errors import CheckpointError
 from core.federation.codec import Codec
 
 Real = npt.NDArray[np.float64]
+Place = tuple[int, np.dtype[Any], tuple[int, ...]]
+"""Offset in the file, dtype, shape."""
 
 
 class Spool:
@@ -22,26 +25,39 @@ class Spool:
 
     def __init__(self) -> None:
         """Open the unlinked temporary file."""
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
-        self._places: dict[str, dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]]] = {}
+        # Closed in __exit__: the file lives as long as this object.
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._places: dict[str, dict[str, Place]] = {}
 
     def __enter__(self) -> "Spool":
         """Itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close, which deletes."""
         self._file.close()
 
     def add(self, site: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Keep one site's arrays."""
+        """Keep one site's arrays; raises CheckpointError when the disk is full."""
+        try:
+            self._places[site] = self._append(arrays)
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise CheckpointError(
+                f"{folder}: site {site}'s update cannot be spooled ({error.strerror}); free space"
+            ) from error
+
+    def _append(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Place]:
         places = {}
         self._file.seek(0, 2)
         for name in sorted(arrays):
             value = np.ascontiguousarray(arrays[name])
             places[name] = (self._file.tell(), value.dtype, value.shape)
             self._file.write(value.tobytes())
-        self._places[site] = places
+        self._file.flush()
+        return places
 
     @property
     def sites(self) -> list[str]:

@@ -39,6 +39,8 @@ class ServerState:
     """The last closed round's receipt, one JSON line."""
     bytes_up: int = 0
     bytes_down: int = 0
+    seconds: float = 0.0
+    """Training time that the folded updates report, over all sites; no part of a receipt, which a repeat must equal."""
 
     @property
     def digest(self) -> str:
@@ -68,6 +70,7 @@ class Store:
             "quarantined": state.quarantined,
             "receipt": state.receipt,
             "bytes": [state.bytes_up, state.bytes_down],
+            "seconds": state.seconds,
         }
         save_tensors(self.state_path, tensors, meta=meta)
         append_line(self.receipts_path, state.receipt)
@@ -77,10 +80,10 @@ class Store:
         if not self.state_path.exists():
             return None
         tensors, meta = load_tensors(self.state_path, schema=SCHEMA_VERSION)
-        if meta["plan"] != plan_digest:
+        if meta.get("plan") != plan_digest:
             raise CheckpointError(
-                f"{self.state_path}: belongs to plan {meta['plan'][:12]}, this run's plan is {plan_digest[:12]}; "
-                "resume with the same configuration, code and data, or start a new run"
+                f"{self.state_path}: belongs to plan {str(meta.get('plan'))[:12]}, this run's plan is "
+                f"{plan_digest[:12]}; resume with the same configuration, code and data, or start a new run"
             )
         groups: dict[str, dict[str, Any]] = {"model": {}, "moments": {}}
         for name, value in tensors.items():
@@ -96,18 +99,34 @@ class Store:
             receipt=meta["receipt"],
             bytes_up=meta["bytes"][0],
             bytes_down=meta["bytes"][1],
+            seconds=meta["seconds"],
         )
         append_line(self.receipts_path, state.receipt)
         return state
 
     def receipts(self) -> list[dict[str, Any]]:
-        """Every closed round's receipt."""
+        """Every closed round's receipt; raises CheckpointError when a line is damaged or missing."""
         if not self.receipts_path.exists():
             return []
-        return [json.loads(line) for line in self.receipts_path.read_text().splitlines()]
+        found: list[dict[str, Any]] = []
+        previous = ""
+        for number, line in enumerate(self.receipts_path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                receipt = json.loads(line)
+            except ValueError as error:
+                raise CheckpointError(f"{self.receipts_path}: line {number} is no receipt ({error})") from error
+            if not isinstance(receipt, dict) or receipt.get("previous") != _link(previous):
+                raise CheckpointError(f"{self.receipts_path}: line {number} does not follow from the line before it")
+            found.append(receipt)
+            previous = line
+        return found
 
 
 def receipt_line(fields: dict[str, Any], *, previous: str) -> str:
     """A receipt as one canonical JSON line, chained to the previous one by its SHA-256."""
-    chained = {**fields, "previous": hashlib.sha256(previous.encode()).hexdigest() if previous else ""}
+    chained = {**fields, "previous": _link(previous)}
     return json.dumps(chained, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _link(previous: str) -> str:
+    return hashlib.sha256(previous.encode()).hexdigest() if previous else ""

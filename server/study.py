@@ -1,7 +1,7 @@
 """From a consortium's configuration and the hospitals' counts to a plan and a first model."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -95,16 +95,25 @@ def study_to_json(study: StudyConfig) -> dict[str, Any]:
 
 def study_from_json(values: Mapping[str, Any]) -> StudyConfig:
     """The configuration from plain values; raises ConfigError with every problem of every section."""
-    kinds = {
-        "encoder": EncoderConfig,
-        "objective": ObjectiveConfig,
-        "augmentation": AugmentationConfig,
-        "training": TrainingConfig,
-    }
     federation = dict(values["federation"])
-    server = ServerOptimizerConfig(**federation.pop("server"))
-    sections: dict[str, Any] = {name: kind(**values[name]) for name, kind in kinds.items()}
-    sections["federation"] = FederationConfig(**federation, server=server)
+    kinds: dict[str, tuple[type, Mapping[str, Any]]] = {
+        "encoder": (EncoderConfig, values["encoder"]),
+        "objective": (ObjectiveConfig, values["objective"]),
+        "augmentation": (AugmentationConfig, values["augmentation"]),
+        "training": (TrainingConfig, values["training"]),
+        "server": (ServerOptimizerConfig, federation.pop("server")),
+        "federation": (FederationConfig, federation),
+    }
+    sections: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, (kind, section) in kinds.items():
+        try:
+            sections[name] = kind(**section)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems, title="study")
+    sections["federation"] = replace(sections["federation"], server=sections.pop("server"))
     return StudyConfig(name=values["name"], seed=values["seed"], weighting=values["weighting"], **sections)
 
 

@@ -6,7 +6,6 @@ steps, whichever serves it better.
 """
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +58,8 @@ class Bench:
     display: Display
     folder: Path
     """The run's folder; `sites/<hospital>/manifest.csv` stand below it."""
+    reinstate: tuple[str, ...] = ()
+    """Hospitals whose quarantine a person has lifted."""
 
     def random_init(self) -> Trained:
         """The model before any training."""
@@ -70,9 +71,9 @@ class Bench:
         config = self.config.federation
         total = config.rounds * config.local_steps * len(self.prepared.hospitals)
         label = "federated" if weighting == "organ_aware" else weighting
-        start = time.monotonic()
         store = Store(folder / "server")
-        with self.display.arm(label, steps=total) as progress:
+        done = len(store.receipts()) * config.local_steps * len(self.prepared.hospitals)
+        with self.display.arm(label, steps=total, done=done) as progress:
             client = client_app(on_step=lambda _site, _step, loss, images: progress.step(loss, images))
             watcher = _Rounds(progress, total=config.rounds)
             run_federation(
@@ -81,14 +82,18 @@ class Bench:
                 nodes=node_configs(
                     self.config, self.prepared, manifests=self.folder / "sites", folder=folder / "sites"
                 ),
-                run_config={"study": json.dumps(study_to_json(study)), "folder": str(store.folder)},
+                run_config={
+                    "study": json.dumps(study_to_json(study)),
+                    "folder": str(store.folder),
+                    "reinstate": ",".join(self.reinstate),
+                },
             )
         plan = plan_from((store.folder / "plan.json").read_text())
         state = store.load(plan_digest=plan.digest)
         assert state is not None
         receipts = store.receipts()
         images = sum(int(entry["metrics"]["images"]) for line in receipts for entry in line["contributors"].values())
-        return Trained(model=state.model, images=images, seconds=time.monotonic() - start, curve=_curve(receipts))
+        return Trained(model=state.model, images=images, seconds=state.seconds, curve=_curve(receipts))
 
     def alone(self, site: str, folder: Path) -> Trained:
         """One hospital without the others: R H steps at B, organs by the mix of its own patients."""

@@ -1,13 +1,15 @@
 """What a person sees while a simulation runs: live bars on a terminal, a few plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from server.state import ServerState
@@ -112,6 +114,17 @@ class Display:
             finished = True
         finally:
             progress.close(finished=finished)
+
+    def case_mix(self, table: Mapping[str, Mapping[str, int]]) -> None:
+        """Who has what: training patients by hospital and organ."""
+        organs = sorted({organ for held in table.values() for organ in held})
+        shown = Table("hospital", *[escape(o.replace("_", " ")) for o in organs], "all", title="training patients")
+        for column in shown.columns[1:]:
+            column.justify = "right"
+        for site, held in sorted(table.items()):
+            counts = [str(held.get(organ, 0) or "-") for organ in organs]
+            shown.add_row(Text(site), *counts, str(sum(held.values())))
+        self.console.print(shown)
 
     def preparing(self, what: str, done: int, total: int) -> None:
         """Progress of decoding images or generating the phantom."""

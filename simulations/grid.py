@@ -64,18 +64,28 @@ class InProcessGrid(Grid):
         """Run the client for each message and return its replies."""
         return [self._run(self._waiting.pop(identifier)) for identifier in message_ids if identifier in self._waiting]
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:  # noqa: ARG002 the interface's; a call in one process returns when it is done
+    # `timeout` is in Flower's interface; a call in one process returns when it is done.
+    def send_and_receive(
+        self,
+        messages: Iterable[Message],
+        *,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> list[Message]:
         """Push, then pull all."""
         return self.pull_messages(self.push_messages(messages))
 
     def _run(self, message: Message) -> Message:
         try:
             return self._client(message, self._contexts[message.metadata.dst_node_id])
-        except Exception as error:  # noqa: BLE001 what a SuperNode does: the server gets an error, the others go on
-            return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error).__name__}: {error}"), reply_to=message)
+        except Exception as error:
+            return Message(
+                Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error).__name__}: {error}"), reply_to=message
+            )
 
 
-def run_federation(server: ServerApp, client: ClientApp, *, nodes: Iterable[NodeConfig], run_config: dict[str, Any]) -> None:
+def run_federation(
+    server: ServerApp, client: ClientApp, *, nodes: Iterable[NodeConfig], run_config: dict[str, Any]
+) -> None:
     """Run a `ServerApp` against `ClientApp`s in this process; errors of the server come out as they are."""
     grid = InProcessGrid(client, nodes)
     server(grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=run_config))

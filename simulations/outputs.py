@@ -167,5 +167,7 @@ def _limits(bench: Bench) -> list[str]:
         left = ", ".join(f"{organ} ({n})" for organ, n in bench.plan.unused.items())
         found.append(f"Below the floor of patients and not used: {left}.")
     if bench.config.data.manifest == "phantom":
-        found.append("The images are a phantom: physics and anatomy are simplified, the numbers say nothing about patients.")
+        found.append(
+            "The images are a phantom: physics and anatomy are simplified, the numbers say nothing about patients."
+        )
     return found

@@ -1,6 +1,6 @@
 """From a configuration to hospitals: images, who is held out, who has what, and each hospital's own manifest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from core.data.organs import UNKNOWN
 from core.data.phantom import build_phantom
 from core.data.splits import split_patients
 from core.errors import DataError
+from core.federation.wire import SITE_NAME
 from core.seeding import derive
 from simulations.config import DataConfig, SimulationConfig
 from simulations.grid import NodeConfig
@@ -69,6 +70,7 @@ def prepare(config: SimulationConfig, *, progress: Progress) -> Prepared:
     )
     train = manifest.select(lambda record: splits[record.patient] == "train" and record.organ != UNKNOWN)
     hospitals = partition(train, settings=config.partition, seed=derive(config.seed, "partition"))
+    _check_names(hospitals)
     _check_skips(config, hospitals)
     return Prepared(
         manifest=manifest,
@@ -127,6 +129,14 @@ def node_configs(config: SimulationConfig, prepared: Prepared, *, manifests: Pat
         }
         for site in sorted(prepared.hospitals)
     ]
+
+
+def _check_names(hospitals: Iterable[str]) -> None:
+    """Names become folders and travel, so they are as plain as the wire allows."""
+    odd = [name for name in sorted(hospitals) if not SITE_NAME.fullmatch(name)]
+    if odd:
+        rule = "must be 1 to 64 letters, digits, dots, dashes or underscores and start with a letter or digit"
+        raise DataError([f"hospital name {name[:80]!r} {rule}; rename it" for name in odd], title="partition")
 
 
 def _check_skips(config: SimulationConfig, hospitals: dict[str, tuple[str, ...]]) -> None:

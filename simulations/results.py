@@ -61,5 +61,7 @@ def load_result(folder: Path) -> tuple[Trained, Scored] | None:
         curve = [(int(images), float(loss)) for images, loss in meta["curve"]]
         trained = Trained(model=model, images=int(meta["images"]), seconds=float(meta["seconds"]), curve=curve)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its document is incomplete ({error}); remove it to train this arm again") from error
+        raise CheckpointError(
+            f"{path}: its document is incomplete ({error}); remove it to train this arm again"
+        ) from error
     return trained, scored

@@ -1,6 +1,6 @@
 """The whole federation on one machine, beside what it is compared with.
 
-    python simulations/run.py [--config FILE] [--resume] [--quick] [name=NAME] [key=value ...]
+python simulations/run.py [--config FILE] [--resume] [--reinstate HOSPITAL] [--quick] [name=NAME] [key=value ...]
 """
 
 import fcntl
@@ -8,6 +8,8 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +21,7 @@ from core import config as configuration
 from core.errors import CheckpointError, ConfigError, RunExists, UsfmError
 from core.evaluation.arms import LOCAL
 from core.evaluation.table import terminal_table
+from core.federation.plan import Plan
 from core.files import write_text
 from server.state import Store
 from simulations.arms import Bench, plan_of
@@ -38,13 +41,25 @@ QUICK = (
     "evaluation.bootstrap=200",
 )
 """What `--quick` changes; an override that is given wins."""
+DEMO = Path(str(files("configs") / "simulation" / "demo.yaml"))
+"""The configuration when none is given."""
+LOCK = ".lock"
+"""Held in the run's folder by the process that writes there."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it."""
 
 Job = tuple[str, Callable[[Path], Trained]]
 
 
-def simulate(*, path: Path | None, overrides: list[str], resume: bool, overwrite: bool, console: Console) -> Path:
+def simulate(
+    *,
+    path: Path | None,
+    overrides: list[str],
+    resume: bool,
+    overwrite: bool,
+    console: Console,
+    reinstate: tuple[str, ...] = (),
+) -> Path:
     """Run every arm and write every output; returns the run's folder.
 
     Raises:
@@ -54,18 +69,21 @@ def simulate(*, path: Path | None, overrides: list[str], resume: bool, overwrite
     config, text = configuration.load(SimulationConfig, path=path, overrides=overrides)
     torch.set_num_threads(config.threads)
     folder = Path(config.runs) / config.name
-    _check_folder(folder, text, resume=resume, overwrite=overwrite)
+    _check_folder(folder, text, resume=resume, overwrite=overwrite, reinstate=bool(reinstate))
     with Display(console, logs=folder / "tensorboard") as display:
         prepared = prepare(config, progress=display.preparing)
         plan = plan_of(config, prepared)
-        if overwrite and folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if strangers := sorted(set(reinstate) - set(prepared.hospitals)):
+            raise ConfigError(f"--reinstate {', '.join(strangers)}: the hospitals are {', '.join(prepared.hospitals)}")
+        display.case_mix(prepared.case_mix)
+        bench = Bench(config=config, prepared=prepared, plan=plan, display=display, folder=folder, reinstate=reinstate)
+        scorer = Scorer(bench)
         with _alone_in(folder):
+            if overwrite:
+                _clear(folder)
             write_text(folder / "config.yaml", text)
+            _check_plan(folder / "plan.json", plan)
             write_sites(prepared, folder=folder / "sites")
-            bench = Bench(config=config, prepared=prepared, plan=plan, display=display, folder=folder)
-            scorer = Scorer(bench)
             results = {name: _arm(folder / "arms" / name, train, scorer) for name, train in _jobs(bench)}
             display.say("writing the report")
             server = Store(folder / "arms" / "federated" / "server")
@@ -84,13 +102,13 @@ def _jobs(bench: Bench) -> Iterator[Job]:
         yield "random_init", lambda _: bench.random_init()
     if "local" in arms:
         for site in sorted(bench.prepared.hospitals):
-            yield f"{LOCAL}{site}", lambda folder, site=site: bench.alone(site, folder)
+            yield f"{LOCAL}{site}", partial(bench.alone, site)
     if "fedavg" in arms:
-        yield "fedavg", lambda folder: bench.federated(folder, weighting="fedavg")
-    yield "federated", lambda folder: bench.federated(folder, weighting="organ_aware")
+        yield "fedavg", partial(bench.federated, weighting="fedavg")
+    yield "federated", partial(bench.federated, weighting="organ_aware")
     if "centralized" in arms:
-        yield "centralized_wide", lambda folder: bench.pooled(folder, wide=True)
-        yield "centralized_long", lambda folder: bench.pooled(folder, wide=False)
+        yield "centralized_wide", partial(bench.pooled, wide=True)
+        yield "centralized_long", partial(bench.pooled, wide=False)
 
 
 def _arm(folder: Path, train: Callable[[Path], Trained], scorer: Scorer) -> tuple[Trained, Scored]:
@@ -103,16 +121,46 @@ def _arm(folder: Path, train: Callable[[Path], Trained], scorer: Scorer) -> tupl
     return trained, scored
 
 
-def _check_folder(folder: Path, text: str, *, resume: bool, overwrite: bool) -> None:
+def _check_folder(folder: Path, text: str, *, resume: bool, overwrite: bool, reinstate: bool) -> None:
     saved = folder / "config.yaml"
-    if overwrite and folder.exists() and not saved.exists():
-        raise RunExists(f"{folder} holds no run (no config.yaml), so --overwrite does not touch it; choose another name")
+    if reinstate and not resume:
+        raise ConfigError("--reinstate lifts a quarantine of a run that was stopped; give --resume with it")
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with a run and --overwrite removes it; give one of them")
+    if overwrite and _taken(folder) and not saved.exists():
+        raise RunExists(
+            f"{folder} holds no run (no config.yaml), so --overwrite does not touch it; choose another name"
+        )
     if resume and not saved.exists():
         raise ConfigError(f"{folder}: there is no run to resume; leave --resume out to start one")
     if resume and saved.read_text() != text:
-        raise CheckpointError(f"{saved} differs from this configuration; resume with the same one:\n{_difference(saved, text)}")
-    if not resume and not overwrite and folder.exists():
+        raise CheckpointError(
+            f"{saved} differs from this configuration; resume with the same one:\n{_difference(saved, text)}"
+        )
+    if not resume and not overwrite and _taken(folder):
         raise RunExists(f"{folder} exists; choose another name=NAME, or --resume to go on with it")
+
+
+def _taken(folder: Path) -> bool:
+    """Whether something is there; an empty folder, or one with the lock only, is what a kill at the start leaves."""
+    return folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir()))
+
+
+def _check_plan(path: Path, plan: Plan) -> None:
+    """Keep the plan at the start of a run, and refuse to go on under another one: the data or the code changed."""
+    if not path.exists():
+        write_text(path, plan.document)
+    elif path.read_text() != plan.document:
+        raise CheckpointError(f"{path}: data, code or torch changed since the run began; start a new run")
+
+
+def _clear(folder: Path) -> None:
+    """Remove a run, `config.yaml` last, so that a removal that was interrupted can be repeated."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "config.yaml"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _difference(saved: Path, text: str) -> str:
@@ -123,8 +171,12 @@ def _difference(saved: Path, text: str) -> str:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the run's folder, so that a second process does not write into it."""
-    with (folder / ".lock").open("w") as lock:
+    """Make and hold the run's folder, so that a second process does not write into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); choose another runs=FOLDER") from error
+    with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -133,17 +185,30 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def command(
-    overrides: Annotated[list[str] | None, typer.Argument(help="name=NAME and key=value, dotted keys", show_default=False)] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file; see configs/simulation")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with a run that was stopped")] = False,  # noqa: FBT002 typer's way
-    quick: Annotated[bool, typer.Option("--quick", help="a few steps only, to see that everything works")] = False,  # noqa: FBT002 typer's way
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="remove the run of this name first")] = False,  # noqa: FBT002 typer's way
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="name=NAME and key=value, dotted keys", show_default=False)
+    ] = None,
+    *,
+    config: Annotated[Path | None, typer.Option(help="YAML file; the demonstration's if none is given")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with a run that was stopped")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="a few steps only, to see that everything works")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="remove the run of this name first")] = False,
+    reinstate: Annotated[
+        list[str] | None, typer.Option(metavar="HOSPITAL", help="ask a quarantined hospital again, with --resume")
+    ] = None,
 ) -> None:
     """Pretrain one ultrasound encoder in a simulated federation, and compare it with its alternatives."""
     console = Console()
     chosen = [*(QUICK if quick else ()), *(overrides or [])]
     try:
-        simulate(path=config, overrides=chosen, resume=resume, overwrite=overwrite, console=console)
+        simulate(
+            path=config or DEMO,
+            overrides=chosen,
+            resume=resume,
+            overwrite=overwrite,
+            console=console,
+            reinstate=tuple(reinstate or ()),
+        )
     except UsfmError as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(error.exit_code) from error

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from core.data.manifest import Record
+from core.errors import DataError
 from core.evaluation.held_out import HeldOut, features
 from core.evaluation.pictures import Example
 from core.evaluation.probes import Features, knn_probe, linear_probe
@@ -23,7 +24,7 @@ class Scorer:
     """Scores models of one run; the same images, masks and draws for every arm."""
 
     def __init__(self, bench: Bench) -> None:
-        """Fix the held-out sets."""
+        """Fix the held-out sets; raises DataError when nobody is held out, before anything was trained."""
         self._bench = bench
         prepared = bench.prepared
         organs = set(bench.plan.mix)
@@ -31,12 +32,19 @@ class Scorer:
             split: tuple(row for row in prepared.rows(split) if prepared.manifest.records[row].organ in organs)
             for split in SPLITS
         }
+        if empty := [split for split in ("validation", "test") if not self._rows[split]]:
+            raise DataError(
+                f"no {' and no '.join(empty)} patient with an organ of the study ({', '.join(sorted(organs))}); "
+                "raise data.test and data.validation, or fill the manifest's split column accordingly"
+            )
 
     def score(self, model: Tensors) -> Scored:
         """Held-out losses on test and validation patients, and every task's probes."""
         network = self._network(model)
         losses = {split: self._held_out(split).losses(network) for split in ("test", "validation")}
-        tasks = {name: self._probes(network, task) for name, task in sorted(self._bench.config.evaluation.tasks.items())}
+        tasks = {
+            name: self._probes(network, task) for name, task in sorted(self._bench.config.evaluation.tasks.items())
+        }
         return Scored(test=losses["test"], validation=losses["validation"], tasks=tasks)
 
     def examples(self, model: Tensors, *, arm: str) -> list[Example]:

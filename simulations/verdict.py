@@ -32,7 +32,9 @@ def _missing(receipts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     rounds: dict[tuple[str, str], list[int]] = {}
     for receipt in receipts:
         left_out = {**receipt["absent"], **receipt["refused"]}
-        left_out |= {site: f"quarantined, {why}" for site, why in receipt["quarantined"].items() if site not in left_out}
+        left_out |= {
+            site: f"quarantined, {why}" for site, why in receipt["quarantined"].items() if site not in left_out
+        }
         for site, reason in left_out.items():
             rounds.setdefault((site, str(reason)), []).append(int(receipt["round"]))
     return [

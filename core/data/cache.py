@@ -123,7 +123,6 @@ def _build(store: Store, jobs: Sequence[Job], progress: Callable[[int, int], Non
         for done, ((kind, path), outcome) in enumerate(_outcomes(store, jobs, threads), start=1):
             if isinstance(outcome, DataError):
                 failures[kind, path] = str(outcome)
-                store.entries[kind].pop(str(path), None)
             elif (decoded := outcome[1]) is None:
                 store.touch(kind, path, outcome[0])
             else:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.data.atomic import write_atomically
+from core.atomic import write_atomically
 from core.data.organs import UNKNOWN, organ_names, suggest
 from core.data.problems import RowProblems, name_rows
 from core.data.table import read_rows

@@ -27,7 +27,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from core.data.atomic import TEMPORARY, sync_folder, write_atomically
+from core.atomic import TEMPORARY, sync_folder, write_atomically
 from core.data.decode import Decoded, Source
 from core.errors import DataError
 

@@ -1,7 +1,7 @@
 """The dual-MIM loss on held-out patients, with corruptions fixed once and for all.
 
-Each image has its own mask seeds, from its path below the manifest and the run's seed, so every arm restores exactly
-the same pixels, and rows added to the manifest change nothing for the others.
+Each image has its own mask seeds, from its patient, its file name and the run's seed, so every arm restores exactly the
+same pixels, and rows added to the manifest change nothing for the others.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from core.seeding import derive
 # B batch, H height, W width, N images, D width of the encoder
 
 PatientLosses = dict[str, tuple[str, float]]
-"""Patient (with organ, where one patient has several: `patient/organ`) to organ and mean loss over frames and masks."""
+"""`patient/organ` to organ and mean loss over frames and masks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

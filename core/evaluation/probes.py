@@ -44,11 +44,11 @@ MAX_ITERATIONS = 2000
 class Features:
     """The features of one split."""
 
-    values_ND: NDArray[np.floating]  # noqa: N815  shape suffix
+    values_ND: NDArray[np.floating]
     """(N, D), one row an image."""
-    labels_N: NDArray[np.integer]  # noqa: N815
+    labels_N: NDArray[np.integer]
     """(N,), class numbers."""
-    patients_N: NDArray[np.str_]  # noqa: N815
+    patients_N: NDArray[np.str_]
     """(N,), the patient of each image."""
 
     def __post_init__(self) -> None:

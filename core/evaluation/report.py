@@ -148,7 +148,7 @@ def _cost(report: ReportData) -> str:
             for way, key in (("to the server", "up"), ("to the hospitals", "down"))]  # fmt: skip
     numbers = facts(
         [
-            ("whole run", seconds(timing.get("seconds"))),
+            ("training, all arms", seconds(timing.get("seconds"))),
             ("federated rounds", count(rounds)),
             *each,
             ("images a second", count(timing.get("images_per_second"))),

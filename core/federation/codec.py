@@ -5,7 +5,7 @@ lose bits. `bf16` sends differences rounded to bfloat16 (8 bits of mantissa, hal
 stays float32, since bfloat16 parameters swallow small updates. Both decode to float64 differences.
 """
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ Real = npt.NDArray[np.float64]
 class Codec(Protocol):
     """One tensor to its wire form and back to a difference."""
 
-    dtype: np.dtype[np.generic]
+    dtype: np.dtype[Any]
     """What travels."""
 
     def encode(self, new: npt.NDArray[np.float32], base: npt.NDArray[np.float32]) -> Wire:
@@ -33,33 +33,40 @@ class Codec(Protocol):
 class Exact:
     """Float32 parameters."""
 
-    dtype = np.dtype(np.float32)
+    dtype: np.dtype[Any] = np.dtype(np.float32)
 
-    def encode(self, new: npt.NDArray[np.float32], base: npt.NDArray[np.float32]) -> Wire:  # noqa: ARG002 the protocol's
+    def encode(self, new: npt.NDArray[np.float32], base: npt.NDArray[np.float32]) -> Wire:  # noqa: ARG002 -- protocol
         """The parameters themselves."""
         return new.astype(np.float32, copy=False)
 
     def decode(self, wire: npt.NDArray[np.generic], base: npt.NDArray[np.float32]) -> Real:
         """Difference in float64."""
-        return wire.astype(np.float64) - base.astype(np.float64)
+        return widened(wire) - base.astype(np.float64)
 
 
 class BFloat16:
     """Differences rounded to the nearest bfloat16, ties to even, carried as uint16."""
 
-    dtype = np.dtype(np.uint16)
+    dtype: np.dtype[Any] = np.dtype(np.uint16)
 
     def encode(self, new: npt.NDArray[np.float32], base: npt.NDArray[np.float32]) -> Wire:
         """Round the float32 bits of the difference to their upper 16; a NaN stays a NaN."""
-        delta = np.ascontiguousarray((new.astype(np.float64) - base.astype(np.float64)).astype(np.float32))
+        with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, which admission refuses
+            delta = np.asarray(new.astype(np.float64) - base.astype(np.float64)).astype(np.float32, order="C")
         bits = delta.view(np.uint32)
         rounded = ((bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
         return np.where(np.isnan(delta), np.uint16(0x7FC0), rounded)
 
-    def decode(self, wire: npt.NDArray[np.generic], base: npt.NDArray[np.float32]) -> Real:  # noqa: ARG002 the protocol's
+    def decode(self, wire: npt.NDArray[np.generic], base: npt.NDArray[np.float32]) -> Real:  # noqa: ARG002 -- protocol
         """Widen the bits again."""
-        bits = np.ascontiguousarray(wire).astype(np.uint32) << np.uint32(16)
-        return bits.view(np.float32).astype(np.float64)
+        bits = np.asarray(wire.astype(np.uint32, order="C") << np.uint32(16))
+        return widened(bits.view(np.float32))
+
+
+def widened(values: npt.NDArray[Any]) -> Real:
+    """Float64 values; a signalling NaN from the wire passes silently, and admission refuses it as any NaN."""
+    with np.errstate(invalid="ignore"):
+        return values.astype(np.float64)
 
 
 def codec_for(name: str) -> Codec:

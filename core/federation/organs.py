@@ -14,6 +14,7 @@ FedAvg, the baseline: w[k] = n[k]/n and p_k(o) = n[k,o]/n[k] (McMahan et al., "C
 Networks from Decentralized Data", AISTATS 2017, arXiv:1602.05629).
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -53,9 +54,7 @@ def organ_aware(counts: Counts, *, tau: float, min_patients: int, cap: float = 1
     """
     totals, unused = _totals(counts, min_patients=min_patients)
     mix = target_mix(totals, tau=tau)
-    weights = {
-        site: sum(mix[o] * held.get(o, 0) / totals[o] for o in totals) for site, held in sorted(counts.items())
-    }
+    weights = {site: sum(mix[o] * held.get(o, 0) / totals[o] for o in totals) for site, held in sorted(counts.items())}
     _refuse_idle(weights, totals)
     draws = {
         site: {o: mix[o] * counts[site].get(o, 0) / (totals[o] * weight) for o in totals if counts[site].get(o, 0)}
@@ -95,7 +94,10 @@ def effective_mix(
 def capped(weights: Mapping[str, float], *, cap: float) -> dict[str, float]:
     """Weights of at most `cap`, the excess shared by the others in proportion to their own weight."""
     if cap * len(weights) < 1.0:
-        raise PlanError(f"weight_cap {cap} cannot hold with {len(weights)} hospitals; use at least {1 / len(weights):.3f}")
+        raise PlanError(
+            f"weight_cap {cap} cannot hold with {len(weights)} hospitals; "
+            f"use at least {math.ceil(1000 / len(weights)) / 1000}"
+        )
     held: set[str] = set()
     result = dict(weights)
     while over := {site for site, weight in result.items() if weight > cap and site not in held}:

@@ -6,7 +6,8 @@ leaves the building is in here, so that any change is a new digest: approved aga
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -15,6 +16,8 @@ from core.federation.codec import codec_for
 from core.federation.tensors import Spec
 
 SCHEMA_VERSION = 1
+SLACK = 1e-9
+"""What rounding may add to or take from a sum of shares."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,22 +61,29 @@ class Plan:
         found = []
         if self.schema_version != SCHEMA_VERSION:
             found.append(f"schema version {self.schema_version} is not {SCHEMA_VERSION}; upgrade the older side")
-        if self.rounds < 1 or self.local_steps < 1:
+        if any(type(n) is not int or n < 1 for n in (self.rounds, self.local_steps)):
             found.append(f"rounds {self.rounds} and local_steps {self.local_steps} must be at least 1")
         if not 1 <= self.min_sites <= max(1, len(self.weights)):
             found.append(f"min_sites {self.min_sites} must lie between 1 and the {len(self.weights)} sites of the plan")
-        if self.weights and abs(sum(self.weights.values()) - 1.0) > 1e-9:
-            found.append(f"weights sum to {sum(self.weights.values())}, not to 1")
+        found += self._share_problems()
         if set(self.weights) != set(self.draws) or set(self.weights) != set(self.counts):
             found.append("weights, draws and counts name different sites")
-        if not self.norm_bound > 0:
-            found.append(f"norm_bound {self.norm_bound} must be positive")
+        if not 0 < self.norm_bound < math.inf:
+            found.append(f"norm_bound {self.norm_bound} must be positive and finite")
         try:
             codec_for(self.codec)
         except PlanError as error:
             found.extend(error.problems)
         if found:
             raise PlanError(found, title="plan")
+
+    def _share_problems(self) -> Iterator[str]:
+        shares = {"weights": self.weights, "mix": self.mix} | {f"draws of {s}": own for s, own in self.draws.items()}
+        for name, values in shares.items():
+            if not all(0 < value <= 1 + SLACK for value in values.values()):
+                yield f"{name}: {values} must all lie in (0, 1]"
+            elif abs(sum(values.values()) - 1.0) > SLACK:
+                yield f"{name} sum to {sum(values.values())}, not to 1"
 
     @property
     def document(self) -> str:

@@ -33,7 +33,7 @@ def digest_of(tensors: Mapping[str, npt.NDArray[np.generic]]) -> str:
     """SHA-256 over sorted names, shapes, dtypes and raw little-endian bytes (`design.md`, `final_hash`)."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        value = np.ascontiguousarray(tensors[name])
+        value = np.asarray(tensors[name], order="C")
         little = value.astype(value.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{name}|{value.shape}|{little.dtype.str}|".encode())
         digest.update(little.tobytes())

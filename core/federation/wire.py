@@ -9,16 +9,18 @@ import os
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
-import re  # noqa: E402 Flower reads the two switches when it is imported, so they stand first
-from collections.abc import Mapping  # noqa: E402
-from typing import Any, TypeVar  # noqa: E402
+import math
+import re
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any, TypeVar
 
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict  # noqa: E402
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from core.errors import PlanError, UpdateRejected  # noqa: E402
-from core.federation.update import Folded, Instruction, Skipped, Update  # noqa: E402
+from core.errors import PlanError, UpdateRejected
+from core.federation.update import Folded, Instruction, Skipped, Update
 
 COUNTS = "query.counts"
 """Message type: which organs, how many patients?"""
@@ -29,6 +31,8 @@ TRAIN = "train.round"
 
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MAX_PATIENTS = 100_000_000
+NUMPY_STORAGE = "numpy.ndarray"
+"""Flower's word for the NPY format."""
 
 _T = TypeVar("_T", str, int, bool)
 
@@ -57,7 +61,9 @@ def instruction_from_records(records: RecordDict) -> Instruction:
             plan_digest=_typed(header, "plan", str),
             round=_typed(header, "round", int),
             base={name: value.astype(np.float32, copy=False) for name, value in _arrays(records, "base").items()},
-            folded=Folded(round=folded_round, digest=_typed(header, "folded-digest", str)) if folded_round >= 0 else None,
+            folded=Folded(round=folded_round, digest=_typed(header, "folded-digest", str))
+            if folded_round >= 0
+            else None,
             receipt=_typed(header, "receipt", str),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -67,8 +73,8 @@ def instruction_from_records(records: RecordDict) -> Instruction:
 def answer_to_records(answer: Update | Skipped) -> RecordDict:
     """A site's answer as records."""
     if isinstance(answer, Skipped):
-        fields = {"kind": "skipped", "site": answer.site, "round": answer.round, "reason": answer.reason}
-        return RecordDict({"header": ConfigRecord(fields)})
+        skipped = ConfigRecord({"kind": "skipped", "site": answer.site, "round": answer.round, "reason": answer.reason})
+        return RecordDict({"header": skipped})
     header = ConfigRecord(
         {
             "kind": "update",
@@ -98,7 +104,7 @@ def answer_from_records(records: RecordDict) -> Update | Skipped:
             arrays=_arrays(records, "update"),
             metrics=metrics,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UpdateRejected(f"the reply is malformed ({error}); upgrade the client") from error
 
 
@@ -163,8 +169,28 @@ def _number(value: object) -> int | float:
 
 
 def _arrays_to_record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
-    return ArrayRecord({name: Array(np.ascontiguousarray(arrays[name])) for name in sorted(arrays)})
+    return ArrayRecord({name: Array(np.asarray(arrays[name], order="C")) for name in sorted(arrays)})
 
 
 def _arrays(records: RecordDict, name: str) -> dict[str, npt.NDArray[Any]]:
-    return {key: array.numpy() for key, array in records.array_records[name].items()}
+    return {key: _array(array) for key, array in records.array_records[name].items()}
+
+
+def _array(array: Array) -> npt.NDArray[Any]:
+    """The values, as a read-only view of the message; ValueError when the bytes are no plain array of their size.
+
+    Flower's own `Array.numpy` allocates what a hostile header asks for, and lets several kinds of error out.
+    """
+    if array.stype != NUMPY_STORAGE:
+        raise ValueError(f"an array is stored as {array.stype[:40]!r}, not as {NUMPY_STORAGE}")
+    stream = BytesIO(array.data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # NumPy promises no kind of error for a header that is hostile
+        raise ValueError(f"an array's header cannot be read ({type(error).__name__})") from error
+    if version != (1, 0) or fortran or dtype.kind not in "fiu" or any(length < 0 for length in shape):
+        raise ValueError(f"an array of type {dtype.str[:20]} is no plain array of numbers")
+    if len(array.data) - stream.tell() != math.prod(shape) * dtype.itemsize:
+        raise ValueError("an array has another size than its header says")
+    return np.frombuffer(array.data, dtype=dtype, offset=stream.tell()).reshape(shape)

@@ -26,7 +26,7 @@ from core.errors import ConfigError, DataError
 from core.models.decoder import PixelDecoder, build_decoder
 from core.models.encoder import Encoder
 from core.objectives.frequency import band_stop, ring_bank, ring_masks, ring_radii
-from core.objectives.losses import focal_frequency, l1_frequency, masked_l1
+from core.objectives.losses import at_least_float32, focal_frequency, l1_frequency, masked_l1
 from core.objectives.masking import Corruption, block_of_patch, draw_corruption, masked_count
 
 _DEVIATION_FLOOR = 1e-3
@@ -114,7 +114,7 @@ class ObjectiveConfig:
 
 
 class LossParts(NamedTuple):
-    """One float32 value an image each."""
+    """One value an image each, float32, or float64 from a float64 model and images."""
 
     total_B: Tensor
     """spatial + weight * frequency."""
@@ -221,7 +221,7 @@ class DualMIM(nn.Module):
             return x_BSS * made.scale_B11 + made.mean_B11
 
         return Reconstruction(
-            original=images_B1HW[:, 0].float(),
+            original=at_least_float32(images_B1HW[:, 0]),
             corrupted=grey(made.filtered.masked_fill(mask_BSS, 0.0)),
             filtered=grey(made.filtered),
             reconstructed=grey(made.predicted),
@@ -240,7 +240,7 @@ class DualMIM(nn.Module):
         device = images_B1HW.device
         order_BN = draw.order_BN.to(device, non_blocking=True)
         with torch.autocast(device.type, enabled=False), torch.no_grad():
-            image_BSS = images_B1HW[:, 0].float()
+            image_BSS = at_least_float32(images_B1HW[:, 0])
             mean_B11 = image_BSS.mean(dim=(1, 2), keepdim=True)
             scale_B11 = image_BSS.std(dim=(1, 2), keepdim=True, correction=0) + _DEVIATION_FLOOR
             target_BSS = (image_BSS - mean_B11) / scale_B11
@@ -249,7 +249,7 @@ class DualMIM(nn.Module):
                 passed_BSF = self.passed_KSF[draw.mask_B.to(device, non_blocking=True)]
                 filtered_BSS = (band_stop(image_BSS, passed_BSF=passed_BSF) - mean_B11) / scale_B11
             mask_BSS = self._pixel_mask(order_BN)
-        predicted_BSS = self._predict(filtered_BSS, mask_BSS, order_BN).float()[:, 0]
+        predicted_BSS = at_least_float32(self._predict(filtered_BSS, mask_BSS, order_BN)[:, 0])
         return _Pass(target_BSS, filtered_BSS, predicted_BSS, mask_BSS, mean_B11, scale_B11, draw)
 
     def _predict(self, filtered_BSS: Tensor, mask_BSS: Tensor | None, order_BN: Tensor) -> Tensor:

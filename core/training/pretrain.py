@@ -3,6 +3,7 @@
 AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, arXiv:1711.05101.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,17 +57,19 @@ class Pretraining:
         """Take steps `first` to `first + steps - 1` of the schedule.
 
         Raises:
-            TrainingError: A loss is not finite; `where` says what is being trained and what the last good state is.
+            TrainingError: A loss or its gradient is not finite; `where` says what is being trained and what the last
+                good state is.
         """
         start = time.monotonic()
         sums = np.zeros(3)
         self._module.train()
         for step in range(first, first + steps):
-            losses = self._step(source, step)
-            if not np.isfinite(losses).all():
+            losses, norm = self._step(source, step)
+            if not np.isfinite([*losses, norm]).all():
                 raise TrainingError(
-                    f"{where or source.stream}: the loss is {losses[0]} at step {step}; the last good state is that of "
-                    f"step {first}; lower training.learning_rate or look at the images of this batch"
+                    f"{where or source.stream}: the loss is {losses[0]} and its gradient's norm {norm} at step {step}; "
+                    f"the last good state is that of step {first}; lower training.learning_rate or look at the images "
+                    "of this batch"
                 )
             sums += losses
             if on_step is not None:
@@ -80,7 +83,8 @@ class Pretraining:
             seconds=time.monotonic() - start,
         )
 
-    def _step(self, source: Source, step: int) -> npt.NDArray[np.float64]:
+    def _step(self, source: Source, step: int) -> tuple[npt.NDArray[np.float64], float]:
+        """The losses and the gradient's norm; nothing moves unless both are finite."""
         rate = learning_rate_at(step, total=self.total_steps, config=self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -94,10 +98,13 @@ class Pretraining:
         # `losses` is reduced for the log and the finite check; the gradients are averaged by DDP itself.
         if world > 1:
             losses = np.asarray(self.fabric.all_reduce(torch.from_numpy(losses), reduce_op="mean"))
-        if np.isfinite(losses).all():
-            self.fabric.clip_gradients(self._module, self._stepper, max_norm=self.config.clip_norm, error_if_nonfinite=False)
+        clipped = self.fabric.clip_gradients(
+            self._module, self._stepper, max_norm=self.config.clip_norm, error_if_nonfinite=False
+        )
+        norm = math.nan if clipped is None else float(clipped)
+        if np.isfinite([*losses, norm]).all():
             self._stepper.step()
-        return losses
+        return losses, norm
 
     def _backward(self, images: torch.Tensor, seeds: torch.Tensor, *, last: bool) -> npt.NDArray[np.float64]:
         share = len(images) * self.fabric.world_size / self.config.batch
@@ -118,7 +125,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
 
 
 def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, npt.NDArray[np.float32]]:
@@ -138,8 +145,7 @@ def load_moments(
     for name, parameter in model.named_parameters():
         slots = {key.rsplit("/", 1)[1]: value for key, value in moments.items() if key.rsplit("/", 1)[0] == name}
         if slots:
-            # AdamW keeps `step` on the CPU and the moments beside the parameter.
+            # The fused AdamW keeps everything, its step count too, beside the parameter.
             optimizer.state[parameter] = {
-                slot: torch.from_numpy(value.copy()).to("cpu" if slot == "step" else parameter.device)
-                for slot, value in slots.items()
+                slot: torch.from_numpy(value.copy()).to(parameter.device) for slot, value in slots.items()
             }

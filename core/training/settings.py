@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from core.errors import ConfigError
 
+OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
@@ -46,28 +47,24 @@ class TrainingConfig:
             raise ConfigError(found)
 
     def _problems(self) -> Iterator[str]:
-        if self.batch < 1:
-            yield f"training.batch must be at least 1, got {self.batch}"
-        if self.accumulate < 1 or self.batch % max(1, self.accumulate):
-            yield f"training.accumulate must divide training.batch {self.batch}, got {self.accumulate}"
-        if not 0 < self.learning_rate < 10:
-            yield f"training.learning_rate must lie in (0, 10), got {self.learning_rate}"
-        for name in ("final_fraction", "warmup_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                yield f"training.{name} must lie in [0, 1], got {getattr(self, name)}"
-        if self.weight_decay < 0:
-            yield f"training.weight_decay must not be negative, got {self.weight_decay}"
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                yield f"training.{name} must lie in [0, 1), got {getattr(self, name)}"
-        if not self.clip_norm > 0:
-            yield f"training.clip_norm must be positive, got {self.clip_norm}"
-        if self.optimizer not in ("adamw", "sgd"):
-            yield f"training.optimizer must be adamw or sgd, got {self.optimizer!r}"
-        if self.devices < 1:
-            yield f"training.devices must be at least 1, got {self.devices}"
-        if self.precision not in PRECISIONS:
-            yield f"training.precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+        divides = self.accumulate >= 1 and self.batch % self.accumulate == 0
+        allowed = {
+            "batch": (self.batch >= 1, "be at least 1"),
+            "accumulate": (divides, f"divide training.batch {self.batch}"),
+            "learning_rate": (0 < self.learning_rate < 10, "lie in (0, 10)"),
+            "final_fraction": (0 <= self.final_fraction <= 1, "lie in [0, 1]"),
+            "warmup_fraction": (0 <= self.warmup_fraction <= 1, "lie in [0, 1]"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "be finite and not negative"),
+            "beta1": (0 <= self.beta1 < 1, "lie in [0, 1)"),
+            "beta2": (0 <= self.beta2 < 1, "lie in [0, 1)"),
+            "clip_norm": (0 < self.clip_norm < math.inf, "be positive and finite"),
+            "optimizer": (self.optimizer in OPTIMIZERS, f"be one of {', '.join(OPTIMIZERS)}"),
+            "devices": (self.devices >= 1, "be at least 1"),
+            "precision": (self.precision in PRECISIONS, f"be one of {', '.join(PRECISIONS)}"),
+        }
+        for name, (good, want) in allowed.items():
+            if not good:
+                yield f"training.{name} must {want}, got {getattr(self, name)!r}"
 
 
 def learning_rate_at(step: int, *, total: int, config: TrainingConfig) -> float:
@@ -78,7 +75,7 @@ def learning_rate_at(step: int, *, total: int, config: TrainingConfig) -> float:
     warmup = round(config.warmup_fraction * total)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, total - warmup)
+    progress = (step - warmup) / max(1, total - 1 - warmup)
     cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
     return config.learning_rate * (config.final_fraction + (1.0 - config.final_fraction) * cosine)
 

@@ -24,7 +24,7 @@ class Source:
 
     cache: ImageCache
     sampler: OrganSampler
-    rows_N: npt.NDArray[np.int64]  # noqa: N815 shape suffix
+    rows_N: npt.NDArray[np.int64]
     """Row of the cache for each record of the sampler."""
     augmentation: AugmentationConfig
     side: int

@@ -102,6 +102,17 @@ def test_crops_lie_inside_the_image_and_have_the_area_asked_for() -> None:
     assert 1.43 < aspect.max() < 1.5 + 1e-2
 
 
+def test_a_long_crop_is_cut_to_the_image() -> None:
+    """Nearly the whole area at an aspect ratio of up to 3 would be wider than the image: the edge would be repeated."""
+    side = 64
+    ramp = (torch.arange(side) + 0.5) / side
+    settings = AugmentationConfig(crop_scale_min=0.9, aspect_max=3, flip=0, gain=0, gamma=0)
+    found = augment(ramp.expand(200, side, side), seeds_B=torch.arange(200), side=side, settings=settings)[:, 0, 5]
+    steps = found.diff(dim=1)
+    assert steps.max() <= 1 / side + 1e-5
+    assert steps[:, 1:-1].min() > 0.1 / side  # an edge that is repeated has steps of zero
+
+
 def test_shrinking_averages_instead_of_skipping() -> None:
     """Stripes of one pixel at 256 px are uniform grey at 32 px; without antialiasing contrast would stay."""
     images = (torch.arange(256) % 2).float().expand(4, 256, 256)

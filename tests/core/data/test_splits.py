@@ -70,10 +70,11 @@ def test_the_order_of_rows_does_not_matter(rows: list, seed: int) -> None:
 
 @given(count=st.integers(3, 8), seed=st.integers(0, 2**40))
 def test_an_organ_of_three_patients_is_measurable(count: int, seed: int) -> None:
-    splits = split_patients(
-        manifest_of([("liver", number) for number in range(count)]), seed=seed, test=0.1, validation=0.1
-    )
+    manifest = manifest_of([("liver", number) for number in range(count)])
+    splits = split_patients(manifest, seed=seed, test=0.4, validation=0.1)
     assert {"test", "validation"} <= set(splits.values())
+    hashed = {split_of(patient, seed=seed, test=0.4, validation=0.1) for patient in splits}
+    assert hashed <= set(splits.values())  # promotion never empties another part
 
 
 @given(seed=st.integers(0, 2**40))

@@ -90,7 +90,13 @@ def test_an_interrupted_build_gives_back_what_was_not_committed(tmp_path: Path, 
 
     with pytest.raises(KeyboardInterrupt):
         open_cache(manifest, folder=tmp_path / "cache", side=SIDE, progress=interrupt)
-    assert files_with_bytes(tmp_path / "cache") == []
+    assert [path.name for path in (tmp_path / f"cache/side-{SIDE}").iterdir()] == ["lock"]
+    some = manifest.select(lambda record: record.row == 2)
+    open_cache(some, folder=tmp_path / "cache", side=SIDE)
+    before = {path: path.read_bytes() for path in files_with_bytes(tmp_path / "cache")}
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(manifest, folder=tmp_path / "cache", side=SIDE, progress=interrupt)
+    assert {path: path.read_bytes() for path in files_with_bytes(tmp_path / "cache")} == before
     assert greys(open_cache(manifest, folder=tmp_path / "cache", side=SIDE)) == [10, 20, 30, 40]
 
 
@@ -143,6 +149,14 @@ def test_a_damaged_cache_is_made_again(
     damage(tmp_path / f"cache/side-{SIDE}")
     Image.new("L", (24, 24), 77).save(manifest.records[2].image)
     assert greys(open_cache(manifest, folder=tmp_path / "cache", side=SIDE)) == [10, 20, 77]
+
+
+def test_the_tail_of_a_killed_build_is_cut_off(tmp_path: Path, make_manifest: MakeManifest) -> None:
+    manifest = make_manifest(tmp_path / "data", 3)
+    open_cache(manifest, folder=tmp_path / "cache", side=SIDE)
+    damage_extra_bytes(tmp_path / f"cache/side-{SIDE}")
+    open_cache(manifest, folder=tmp_path / "cache", side=SIDE)
+    assert (tmp_path / f"cache/side-{SIDE}/images.u8").stat().st_size == 3 * SIDE * SIDE
 
 
 def test_a_cache_of_a_newer_program_is_left_alone(tmp_path: Path, make_manifest: MakeManifest) -> None:

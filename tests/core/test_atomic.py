@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.atomic import write_atomically
+from core.atomic import write_atomically
 
 
 def test_content_replaces_what_was_there(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path
     path = tmp_path / "a.json"
     write_atomically(path, b"old")
     script = (
-        "import sys; from pathlib import Path; from core.data.atomic import write_atomically\n"
+        "import sys; from pathlib import Path; from core.atomic import write_atomically\n"
         "try: write_atomically(Path(sys.argv[1]), bytes(5000))\n"
         "except OSError as error: sys.exit(0 if error.errno == 27 else 1)"  # EFBIG
     )

@@ -1,0 +1,164 @@
+"""A tiny real data set of three hospitals, and ways to run a federation over it."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer
+import yaml
+from click.testing import Result
+from flwr.app import Context, RecordDict
+from PIL import Image
+from typer.testing import CliRunner
+
+from client.app import client_app
+from core import config as configuration
+from core.data.manifest import Record, write_manifest
+from server.app import server_app
+from server.state import ServerState, Store
+from server.study import study_to_json
+from simulations.arms import plan_of, study_of
+from simulations.config import SimulationConfig
+from simulations.grid import InProcessGrid
+from simulations.prepare import node_configs, prepare, write_sites
+from simulations.run import command
+
+SITES = ("east", "north", "west")
+ORGANS = ("breast", "liver")
+PATIENTS = 4
+"""Of each organ at each site."""
+
+TINY: dict[str, Any] = {
+    "threads": 1,
+    "arms": ["federated"],
+    "data": {"side": 16},
+    "partition": {"kind": "column"},
+    "encoder": {"size": "custom", "width": 16, "depth": 1, "heads": 2, "patch": 4, "side": 16, "channels": 1},
+    "objective": {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
+    "training": {"batch": 4},
+    "federation": {"rounds": 3, "local_steps": 2, "min_patients": 1},
+    "evaluation": {"masks": 1, "bootstrap": 100},
+}
+"""Three rounds of two steps take a third of a second."""
+
+
+@dataclass(frozen=True)
+class Federated:
+    """What a federation left."""
+
+    state: ServerState
+    receipts: list[dict[str, Any]]
+    lines: bytes
+    """The receipts file."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The thread count is part of the plan, and a run sets it for the whole process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """24 patients with one 24 x 24 image each, noise around a bright band; the files are for reading only."""
+    folder = tmp_path_factory.mktemp("tiny")
+    generator = np.random.default_rng(0)
+    records = []
+    for site in SITES:
+        for organ in ORGANS:
+            for number in range(PATIENTS):
+                pixels = generator.integers(0, 120, (24, 24))
+                pixels[4 * number : 4 * number + 6, 8 : 12 if organ == "liver" else 20] += 120
+                image = folder / f"{site}-{organ}-{number}.png"
+                Image.fromarray(pixels.astype(np.uint8)).save(image)
+                label = "benign" if number % 2 else "malignant"
+                patient = f"{site}-{organ}-{number}"
+                records.append(
+                    Record(image=image, organ=organ, patient=patient, site=site, label=label, dataset="tiny", row=0)
+                )
+    return records
+
+
+@pytest.fixture(scope="session")
+def tiny_manifest(tiny_records: list[Record]) -> Path:
+    """The manifest of `tiny_records`."""
+    path = tiny_records[0].image.parent / "manifest.csv"
+    write_manifest(tiny_records, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder of decoded images for the whole session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, tiny_manifest: Path, tiny_cache: Path) -> Path:
+    """The tiny configuration, its runs below the test's own folder."""
+    values = {**TINY, "runs": str(tmp_path / "runs")}
+    values["data"] = {**TINY["data"], "manifest": str(tiny_manifest), "cache": str(tiny_cache)}
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture
+def configure(config_file: Path) -> Callable[..., SimulationConfig]:
+    """(key=value, ...) -> the tiny configuration with these overrides."""
+
+    def make(*overrides: str) -> SimulationConfig:
+        return configuration.load(SimulationConfig, path=config_file, overrides=overrides)[0]
+
+    return make
+
+
+@pytest.fixture
+def simulator(config_file: Path) -> Callable[..., Result]:
+    """(argument, ...) -> what `python simulations/run.py --config <tiny> argument ...` says and its exit code."""
+    application = typer.Typer()
+    application.command()(command)
+
+    def run(*arguments: str, config: Path = config_file) -> Result:
+        return CliRunner().invoke(application, ["--config", str(config), *arguments])
+
+    return run
+
+
+@pytest.fixture
+def federate(configure: Callable[..., SimulationConfig]) -> Callable[..., Federated]:
+    """(folder, key=value, ...) -> one federation of fresh objects, from the folder's saved state if there is one."""
+
+    def run(
+        folder: Path, *overrides: str, grid: Callable[..., InProcessGrid] = InProcessGrid, on_step=None, observer=None
+    ) -> Federated:
+        config = configure(*overrides)
+        prepared = prepare(config, progress=lambda what, done, total: None)
+        write_sites(prepared, folder=folder / "manifests")
+        nodes = node_configs(config, prepared, manifests=folder / "manifests", folder=folder / "sites")
+        study = json.dumps(study_to_json(study_of(config, weighting="organ_aware")))
+        store = Store(folder / "server")
+        settings = {"study": study, "folder": str(store.folder)}
+        server_app(observer=observer)(
+            grid(client_app(on_step=on_step), nodes),
+            Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings),
+        )
+        state = store.load(plan_digest=plan_of(config, prepared).digest)
+        assert state is not None
+        return Federated(state=state, receipts=store.receipts(), lines=store.receipts_path.read_bytes())
+
+    return run
+
+
+@pytest.fixture
+def undisturbed(federate: Callable[..., Federated], tmp_path: Path) -> Federated:
+    """The tiny federation as it goes when nothing happens."""
+    return federate(tmp_path / "undisturbed")
