@@ -27,7 +27,7 @@ class Generations:
         self._committed = folder / "moments.committed.safetensors"
 
     def settle(self, folded: Folded | None) -> Moments:
-        """Commit the pending generation if it is what the server folded, else drop it; return the moments to start from.
+        """Commit the pending generation if it is what the server folded, else drop it; give the moments to start from.
 
         They are empty when neither generation belongs to the folded update: at the start of a study, after one that
         was given up in the same folder, or when either side lost its files.

@@ -58,22 +58,25 @@ def append_line(path: Path, line: str) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, npt.NDArray[np.generic]], *, meta: Mapping[str, Any]) -> None:
-    """Safetensors with a JSON document and a digest of both in its header, atomically."""
+    """Safetensors with a JSON document in its header, in which `seal` is a digest of both, atomically.
+
+    The same tensors and document give the same bytes: the header has one entry, since safetensors shuffles several.
+    """
     arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
-    document = json.dumps(meta, sort_keys=True)
-    write_bytes(path, save(arrays, metadata={"document": document, "sha256": _seal(arrays, document)}))
+    content = json.loads(json.dumps(meta))
+    sealed = json.dumps({**content, "seal": _seal(arrays, content)}, sort_keys=True)
+    write_bytes(path, save(arrays, metadata={"document": sealed}))
 
 
 def load_tensors(path: Path, *, schema: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """What `save_tensors` wrote; raises CheckpointError when it is damaged or of another schema version."""
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            meta = json.loads(header["document"])
+            meta = json.loads((file.metadata() or {})["document"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- no mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); remove it to start over") from error
-    if not isinstance(meta, dict) or header.get("sha256") != _seal(tensors, header["document"]):
+    if not isinstance(meta, dict) or meta.pop("seal", "") != _seal(tensors, meta):
         raise CheckpointError(f"{path}: differs from what was written; remove it to start over")
     if meta.get("schema_version") != schema:
         found = meta.get("schema_version")
@@ -81,9 +84,9 @@ def load_tensors(path: Path, *, schema: int) -> tuple[dict[str, npt.NDArray[Any]
     return tensors, meta
 
 
-def _seal(tensors: Mapping[str, npt.NDArray[np.generic]], document: str) -> str:
+def _seal(tensors: Mapping[str, npt.NDArray[np.generic]], content: Mapping[str, Any]) -> str:
     """SHA-256 over the document and the tensors: finds accidents, not a forger."""
-    return hashlib.sha256(f"{digest_of(tensors)}|{document}".encode()).hexdigest()
+    return hashlib.sha256(f"{digest_of(tensors)}|{json.dumps(content, sort_keys=True)}".encode()).hexdigest()
 
 
 @contextmanager

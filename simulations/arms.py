@@ -69,13 +69,12 @@ class Bench:
         """A federation of the real `ClientApp` and `ServerApp` over the in-process grid."""
         study = study_of(self.config, weighting=weighting)
         config = self.config.federation
-        total = config.rounds * config.local_steps * len(self.prepared.hospitals)
+        steps = config.local_steps * len(self.prepared.hospitals)
         label = "federated" if weighting == "organ_aware" else weighting
         store = Store(folder / "server")
-        done = len(store.receipts()) * config.local_steps * len(self.prepared.hospitals)
-        with self.display.arm(label, steps=total, done=done) as progress:
+        with self.display.arm(label, steps=config.rounds * steps) as progress:
             client = client_app(on_step=lambda _site, _step, loss, images: progress.step(loss, images))
-            watcher = _Rounds(progress, total=config.rounds)
+            watcher = _Rounds(progress, total=config.rounds, steps=steps)
             run_federation(
                 server_app(observer=watcher),
                 client,
@@ -151,12 +150,15 @@ class Bench:
 class _Rounds:
     """Hands closed rounds to the display."""
 
-    def __init__(self, progress: ArmProgress, *, total: int) -> None:
+    def __init__(self, progress: ArmProgress, *, total: int, steps: int) -> None:
         self._progress = progress
         self._total = total
+        self._steps = steps
 
     def phase(self, name: str, number: int) -> None:
-        """Phases are not shown."""
+        """A round begins: the steps of those before it are behind, taken in this process or an earlier one."""
+        if name == "asked":
+            self._progress.at(number * self._steps)
 
     def closed(self, state: ServerState) -> None:
         """One more round."""

@@ -48,6 +48,11 @@ class ArmProgress:
             self._said = time.monotonic()
             self._display.say(f"{self._label}: step {self._done} of {self._steps}, {self.text}")
 
+    def at(self, done: int) -> None:
+        """So many steps are behind: taken before a kill, or sat out by a hospital."""
+        self._done = done
+        self._display.move(self._task, done)
+
     def round(self, state: ServerState, total: int) -> None:
         """One closed round of a federation."""
         self._round = f"round {state.round} of {total}, "
@@ -142,6 +147,10 @@ class Display:
     def advance(self, task: TaskID, text: str) -> None:
         """One step of a bar."""
         self._bars.update(task, advance=1, text=text)
+
+    def move(self, task: TaskID, done: int) -> None:
+        """A bar stands at `done` steps."""
+        self._bars.update(task, completed=done)
 
     def remove(self, task: TaskID) -> None:
         """The bar is done."""

@@ -106,5 +106,5 @@ def plan_from(document: str) -> Plan:
             raise PlanError(f"plan: fields missing or unknown: {', '.join(odd)}; client and server versions differ")
         shapes = {name: tuple(int(n) for n in shape) for name, shape in values["tensors"].items()}
         return Plan(**{**values, "tensors": shapes})
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise PlanError(f"plan: not a plan of schema {SCHEMA_VERSION} ({error})") from error

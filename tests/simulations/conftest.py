@@ -138,7 +138,12 @@ def federate(configure: Callable[..., SimulationConfig]) -> Callable[..., Federa
     """(folder, key=value, ...) -> one federation of fresh objects, from the folder's saved state if there is one."""
 
     def run(
-        folder: Path, *overrides: str, grid: Callable[..., InProcessGrid] = InProcessGrid, on_step=None, observer=None
+        folder: Path,
+        *overrides: str,
+        grid: Callable[..., InProcessGrid] = InProcessGrid,
+        on_step=None,
+        observer=None,
+        reinstate: str = "",
     ) -> Federated:
         config = configure(*overrides)
         prepared = prepare(config, progress=lambda what, done, total: None)
@@ -146,7 +151,7 @@ def federate(configure: Callable[..., SimulationConfig]) -> Callable[..., Federa
         nodes = node_configs(config, prepared, manifests=folder / "manifests", folder=folder / "sites")
         study = json.dumps(study_to_json(study_of(config, weighting="organ_aware")))
         store = Store(folder / "server")
-        settings = {"study": study, "folder": str(store.folder)}
+        settings = {"study": study, "folder": str(store.folder), "reinstate": reinstate}
         server_app(observer=observer)(
             grid(client_app(on_step=on_step), nodes),
             Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings),

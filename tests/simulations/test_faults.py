@@ -330,14 +330,21 @@ def test_too_few_updates_pause_the_run_and_resuming_without_the_fault_ends_as_if
     assert resumed.lines == skipping("federation.min_sites=3").lines
 
 
-def test_a_paused_run_pauses_again_while_the_fault_is_there(federate, tmp_path: Path) -> None:
+def test_refusals_count_across_pauses_until_a_person_lifts_the_quarantine(federate, skipping, tmp_path: Path) -> None:
     mangle, _ = REFUSED["NaN"]
+    faulty = partial(FaultyGrid, mangle=mangle)
     told = []
-    for _ in range(3):
+    for grid in (faulty, faulty, InProcessGrid):  # refused, refused again, and now the fault is gone
         with pytest.raises(FederationPaused) as caught:
-            federate(tmp_path / "faulty", "federation.min_sites=3", grid=partial(FaultyGrid, mangle=mangle))
+            federate(tmp_path / "faulty", "federation.min_sites=3", grid=grid)
         told.append(str(caught.value))
-    assert told[0] == told[1] == told[2]
+    assert f"{SITE}: quarantined" not in told[0]
+    assert f"{SITE}: quarantined (refused 2 times running" in told[1]
+    assert f"{SITE}: quarantined (refused 2 times running" in told[2]
+
+    resumed = federate(tmp_path / "faulty", "federation.min_sites=3", reinstate=SITE)
+    assert resumed.state.quarantined == {}
+    assert resumed.state.digest == skipping().state.digest
 
 
 def test_a_quarantine_that_leaves_too_few_sites_pauses_with_every_reason(federate, tmp_path: Path) -> None:
