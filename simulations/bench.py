@@ -28,6 +28,7 @@ from core.data.manifest import load_manifest
 from core.data.phantom import build_phantom
 from core.federation.codec import Exact
 from core.models.build import build_model
+from core.threads import use_threads
 from core.training.pretrain import make_optimizer
 from core.training.settings import TrainingConfig
 from server.spool import Spool, fold
@@ -200,7 +201,7 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads of torch", min=1)] = 2,
 ) -> None:
     """Measure, print a table, and write it as JSON if asked."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     with tempfile.TemporaryDirectory() as name:
         rows = [*steps(seconds), *reading(Path(name), seconds), *folding()]
     table = Table(

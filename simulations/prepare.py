@@ -1,5 +1,7 @@
 """From a configuration to hospitals: images, who is held out, who has what, and each hospital's own manifest."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,24 @@ class Prepared:
             for row, record in enumerate(self.manifest.records)
             if self.splits[record.patient] == split and record.organ != UNKNOWN
         ]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over who is in which part and hospital with which images; what a resumed run must find again."""
+        hospital_of = {patient: name for name, held in self.hospitals.items() for patient in held}
+        lines = [
+            [
+                r.image.name,
+                r.organ,
+                r.label,
+                r.dataset,
+                r.patient,
+                self.splits[r.patient],
+                hospital_of.get(r.patient, ""),
+            ]
+            for r in self.manifest.records
+        ]
+        return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
 def prepare(config: SimulationConfig, *, progress: Progress) -> Prepared:

@@ -4,6 +4,7 @@ python simulations/run.py [--config FILE] [--resume] [--reinstate HOSPITAL] [--q
 """
 
 import fcntl
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 
@@ -21,8 +21,8 @@ from core import config as configuration
 from core.errors import CheckpointError, ConfigError, RunExists, UsfmError
 from core.evaluation.arms import LOCAL
 from core.evaluation.table import terminal_table
-from core.federation.plan import Plan
 from core.files import write_text
+from core.threads import use_threads
 from server.state import Store
 from simulations.arms import Bench, plan_of
 from simulations.config import SimulationConfig
@@ -67,7 +67,7 @@ def simulate(
             configuration and data were found good.
     """
     config, text = configuration.load(SimulationConfig, path=path, overrides=overrides)
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     folder = Path(config.runs) / config.name
     _check_folder(folder, text, resume=resume, overwrite=overwrite, reinstate=bool(reinstate))
     with Display(console, logs=folder / "tensorboard") as display:
@@ -82,7 +82,7 @@ def simulate(
             if overwrite:
                 _clear(folder)
             write_text(folder / "config.yaml", text)
-            _check_plan(folder / "plan.json", plan)
+            _check_inputs(folder / "inputs.json", {"plan": plan.digest, "data": prepared.digest})
             write_sites(prepared, folder=folder / "sites")
             results = {name: _arm(folder / "arms" / name, train, scorer) for name, train in _jobs(bench)}
             display.say("writing the report")
@@ -146,11 +146,12 @@ def _taken(folder: Path) -> bool:
     return folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir()))
 
 
-def _check_plan(path: Path, plan: Plan) -> None:
-    """Keep the plan at the start of a run, and refuse to go on under another one: the data or the code changed."""
+def _check_inputs(path: Path, digests: dict[str, str]) -> None:
+    """Keep the digests of plan and data at the start of a run, and refuse to go on with others."""
+    text = json.dumps(digests, indent=2) + "\n"
     if not path.exists():
-        write_text(path, plan.document)
-    elif path.read_text() != plan.document:
+        write_text(path, text)
+    elif path.read_text() != text:
         raise CheckpointError(f"{path}: data, code or torch changed since the run began; start a new run")
 
 

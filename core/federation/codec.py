@@ -51,7 +51,7 @@ class BFloat16:
 
     def encode(self, new: npt.NDArray[np.float32], base: npt.NDArray[np.float32]) -> Wire:
         """Round the float32 bits of the difference to their upper 16; a NaN stays a NaN."""
-        with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, which admission refuses
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by admission
             delta = np.asarray(new.astype(np.float64) - base.astype(np.float64)).astype(np.float32, order="C")
         bits = delta.view(np.uint32)
         rounded = ((bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

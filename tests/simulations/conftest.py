@@ -1,19 +1,19 @@
 """A tiny real data set of three hospitals, and ways to run a federation over it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import typer
 import yaml
 from click.testing import Result
 from flwr.app import Context, RecordDict
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from client.app import client_app
@@ -26,7 +26,7 @@ from simulations.arms import plan_of, study_of
 from simulations.config import SimulationConfig
 from simulations.grid import InProcessGrid
 from simulations.prepare import node_configs, prepare, write_sites
-from simulations.run import command
+from simulations.run import command, simulate
 
 SITES = ("east", "north", "west")
 ORGANS = ("breast", "liver")
@@ -55,15 +55,6 @@ class Federated:
     receipts: list[dict[str, Any]]
     lines: bytes
     """The receipts file."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """The thread count is part of the plan, and a run sets it for the whole process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -104,10 +95,14 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config_file(tmp_path: Path, tiny_manifest: Path, tiny_cache: Path) -> Path:
     """The tiny configuration, its runs below the test's own folder."""
-    values = {**TINY, "runs": str(tmp_path / "runs")}
-    values["data"] = {**TINY["data"], "manifest": str(tiny_manifest), "cache": str(tiny_cache)}
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(values))
+    return write_config(tmp_path, manifest=tiny_manifest, cache=tiny_cache)
+
+
+def write_config(folder: Path, *, manifest: Path, cache: Path) -> Path:
+    """`folder/tiny.yaml`, with runs in `folder/runs`."""
+    data = {**TINY["data"], "manifest": str(manifest), "cache": str(cache)}
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**TINY, "data": data, "runs": str(folder / "runs")}))
     return path
 
 
@@ -161,6 +156,25 @@ def federate(configure: Callable[..., SimulationConfig]) -> Callable[..., Federa
         return Federated(state=state, receipts=store.receipts(), lines=store.receipts_path.read_bytes())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory, tiny_manifest: Path, tiny_cache: Path) -> Path:
+    """The folder of one run with every arm and two probes; for reading only."""
+    folder = tmp_path_factory.mktemp("whole")
+    overrides = [
+        "name=whole",
+        "arms=[random_init,local,fedavg,federated,centralized]",
+        "evaluation.tasks.lesion={dataset: tiny, organ: breast, classes: [benign, malignant]}",
+        "evaluation.tasks.organ={dataset: tiny, column: organ, classes: [breast, liver]}",
+    ]
+    return simulate(
+        path=write_config(folder, manifest=tiny_manifest, cache=tiny_cache),
+        overrides=overrides,
+        resume=False,
+        overwrite=False,
+        console=Console(quiet=True),
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,95 @@
+"""The configuration of a run: defaults that fit together, ranges that are checked, files that load."""
+
+from pathlib import Path
+
+import pytest
+
+from core.config import load
+from core.errors import ConfigError
+from simulations.config import (
+    ARMS,
+    DataConfig,
+    EvaluationConfig,
+    PhantomConfig,
+    SimulationConfig,
+    TaskConfig,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_defaults_are_a_valid_run_of_every_arm() -> None:
+    config, text = load(SimulationConfig, path=None, overrides=[])
+    assert config == SimulationConfig()
+    assert tuple(config.arms) == ARMS
+    assert "federation:" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "simulation").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_files_that_ship_load(path: Path) -> None:
+    config, _ = load(SimulationConfig, path=path, overrides=[])
+    assert set(config.arms) == set(ARMS)
+    assert config.data.side >= config.encoder.side
+
+
+def test_the_resolved_text_loads_as_the_same_configuration(tmp_path: Path) -> None:
+    overrides = ["skip.north=[1,2]", "evaluation.tasks.t={classes: [a, 'b|c']}", "training.learning_rate=1.5e-3"]
+    config, text = load(SimulationConfig, path=None, overrides=overrides)
+    (tmp_path / "again.yaml").write_text(text)
+    again, same = load(SimulationConfig, path=tmp_path / "again.yaml", overrides=[])
+    assert again == config
+    assert same == text
+    assert again.skip == {"north": [1, 2]}
+    assert again.evaluation.tasks["t"].classes == ["a", "b|c"]
+
+
+def test_an_override_wins_over_the_file_and_a_later_one_over_an_earlier(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("seed: 1\nthreads: 3\n")
+    config, _ = load(SimulationConfig, path=tmp_path / "c.yaml", overrides=["seed=2", "seed=4"])
+    assert (config.seed, config.threads) == (4, 3)
+
+
+@pytest.mark.parametrize("field", ["patients_per_organ", "frames", "devices"])
+def test_a_phantom_has_at_least_one_of_everything(field: str) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.phantom\.{field} must be at least 1, got 0"):
+        PhantomConfig(**{field: 0})
+
+
+def test_every_problem_of_a_section_is_listed() -> None:
+    with pytest.raises(ConfigError) as caught:
+        PhantomConfig(patients_per_organ=0, side=31)
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize("side", [7, 2049])
+def test_the_side_of_cached_images_has_bounds(side: int) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.side must lie in \[8, 2048\], got {side}"):
+        DataConfig(side=side)
+
+
+@pytest.mark.parametrize(("test", "validation"), [(0.0, 0.1), (0.5, 0.5), (0.1, 0.0), (1.0, 0.1)])
+def test_somebody_is_held_out_and_somebody_is_left(test: float, validation: float) -> None:
+    with pytest.raises(ConfigError, match="must be positive, sum below 1"):
+        DataConfig(test=test, validation=validation)
+
+
+def test_an_evaluation_needs_masks_images_and_draws() -> None:
+    with pytest.raises(ConfigError) as caught:
+        EvaluationConfig(masks=0, batch=0, bootstrap=99, tasks={"t": TaskConfig(column="device", classes=["a"])})
+    assert len(caught.value.problems) == 5
+
+
+@pytest.mark.parametrize("name", ["a", "run-1", "2026.01", "A_b", "x" * 64])
+def test_a_good_name(name: str) -> None:
+    assert SimulationConfig(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "-x", "a/b", "a b", "x" * 65, "a\n", "ä"])
+def test_a_name_that_is_no_folder_of_its_own(name: str) -> None:
+    with pytest.raises(ConfigError, match="name must be 1 to 64"):
+        SimulationConfig(name=name)
+
+
+def test_the_federation_is_always_run() -> None:
+    with pytest.raises(ConfigError, match="arms must include federated"):
+        SimulationConfig(arms=["local"])
