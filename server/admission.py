@@ -52,7 +52,9 @@ def admit_all(
     codec = codec_for(plan.codec)
     base_digest = digest_of(base)
     for site, answer in answers:
-        if isinstance(answer, Update | Skipped) and answer.round < number:
+        if site not in asked:
+            outcome.ignored.append(f"{site}: not asked in round {number}")
+        elif isinstance(answer, Update | Skipped) and answer.round < number:
             outcome.ignored.append(f"{site}: reply of round {answer.round} came in round {number}, too late")
         elif site in outcome.admitted or site in outcome.refused or site in outcome.absent:
             outcome.ignored.append(f"{site}: second reply in round {number}")

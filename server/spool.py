@@ -53,7 +53,7 @@ class Spool:
         places = {}
         self._file.seek(0, 2)
         for name in sorted(arrays):
-            value = np.ascontiguousarray(arrays[name])
+            value = np.asarray(arrays[name], order="C")
             places[name] = (self._file.tell(), value.dtype, value.shape)
             self._file.write(value.tobytes())
         self._file.flush()

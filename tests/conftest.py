@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from client.site import Site, site_from
@@ -20,6 +21,9 @@ from core.models.encoder import EncoderConfig
 from core.objectives.dual_mim import ObjectiveConfig
 from core.training.settings import TrainingConfig
 from server.study import FederationConfig, StudyConfig, make_plan
+
+settings.register_profile("calm", deadline=None)  # a busy machine makes no test fail
+settings.load_profile("calm")
 
 CASE_MIX = {"east": {"breast": 3, "kidney": 1, "liver": 2}, "north": {"breast": 1, "kidney": 2, "liver": 3}}
 """Patients by hospital and organ; every other patient has a second frame."""

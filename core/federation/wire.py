@@ -4,11 +4,6 @@ The only module of `core` that imports Flower. What comes off the wire is hostil
 missing, of another type or too long is an UpdateRejected (server side) or a PlanError (site side) that names it.
 """
 
-import os
-
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
-
 import math
 import re
 from collections.abc import Mapping

@@ -62,13 +62,6 @@ def test_another_process_finds_the_same(generations: Generations, tmp_path: Path
     assert value_of(Generations(tmp_path / "study").settle(Folded(round=1, digest="u1"))) == 2.0
 
 
-def test_rounds_sat_out_in_between_keep_what_was_proposed(generations: Generations) -> None:
-    # Round 1 was folded, 2 and 3 were sat out: nothing was settled until round 4.
-    generations.propose(moments(2.0), number=1, base_digest="b1", update_digest="u1")
-    assert value_of(generations.settle(Folded(round=1, digest="u1"))) == 2.0
-    assert value_of(generations.settle(Folded(round=1, digest="u1"))) == 2.0
-
-
 def test_a_study_begun_anew_in_the_same_folder_does_not_inherit_moments(generations: Generations) -> None:
     generations.propose(moments(2.0), number=1, base_digest="b1", update_digest="u1")
     assert generations.settle(None) == {}

@@ -46,7 +46,7 @@ def test_no_step_at_all_leaves_as_no_step(small: Plan, codec: str) -> None:
     assert difference_norm(wire, base=BASE, codec=codec_for(codec)) == 0.0
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32 - 1),
     scale=st.floats(1e-4, 1e3),

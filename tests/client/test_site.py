@@ -82,7 +82,7 @@ def test_an_allow_list_that_is_none_stops_everything(hospital: Hospital, plan: P
     site = hospital("east", approval="listed")
     allow(site)
     (site.folder / "approved.json").write_text(text.replace("%s", plan.digest))
-    with pytest.raises(ConfigError, match="approved.json: not"):
+    with pytest.raises(ConfigError, match=r"approved\.json: not"):
         site.consider(plan.document)
 
 
@@ -128,7 +128,7 @@ def test_the_source_draws_as_the_plan_says(hospital: Hospital, plan: Plan) -> No
     site = hospital("north")
     source = site.source(plan)
     chances = source.sampler.image_probabilities()
-    drawn = {organ: 0.0 for organ in plan.draws["north"]}
+    drawn = dict.fromkeys(plan.draws["north"], 0.0)
     for record, chance in zip(site.manifest.records, chances, strict=True):
         drawn[record.organ] += chance
     assert drawn == pytest.approx(plan.draws["north"])
@@ -160,7 +160,13 @@ def test_rounds_to_sit_out(hospital: Hospital, text: str, rounds: set[int]) -> N
 
 
 def test_a_hospital_opens_nothing_before_it_is_asked(tmp_path: Path) -> None:
-    values = {"site": "h", "manifest": "/nowhere.csv", "folder": str(tmp_path / "f"), "cache": str(tmp_path / "c"), "side": 20}
+    values = {
+        "site": "h",
+        "manifest": "/nowhere.csv",
+        "folder": str(tmp_path / "f"),
+        "cache": str(tmp_path / "c"),
+        "side": 20,
+    }
     site = site_from(values)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match="nowhere"):

@@ -37,7 +37,9 @@ def folded(update: Update) -> Folded:
     return Folded(round=update.round, digest=digest_of(update.arrays))
 
 
-def test_an_update_says_what_it_is(trainer: Make, instruct: Callable[..., Instruction], plan: Plan, model: Tensors) -> None:
+def test_an_update_says_what_it_is(
+    trainer: Make, instruct: Callable[..., Instruction], plan: Plan, model: Tensors
+) -> None:
     update = trained(trainer("east"), instruct())
     assert (update.site, update.round, update.plan_digest) == ("east", 0, plan.digest)
     assert update.base_digest == digest_of(model)
@@ -113,7 +115,9 @@ def test_a_site_that_sat_out_trains_the_steps_of_the_round_it_is_in(
 
 
 def test_sites_differ(trainer: Make, instruct: Callable[..., Instruction]) -> None:
-    assert digest_of(trained(trainer("east"), instruct()).arrays) != digest_of(trained(trainer("north"), instruct()).arrays)
+    assert digest_of(trained(trainer("east"), instruct()).arrays) != digest_of(
+        trained(trainer("north"), instruct()).arrays
+    )
 
 
 def test_receipts_are_kept_once_each(trainer: Make, instruct: Callable[..., Instruction]) -> None:

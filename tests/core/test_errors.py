@@ -10,11 +10,8 @@ PUBLIC = [kind for kind in KINDS if not kind.__name__.startswith("_")]
 
 
 def test_each_kind_has_an_exit_code_of_its_own_as_the_tree_in_the_docstring_says() -> None:
-    drawn = dict(
-        (line.split()[1], int(line.split()[2]))
-        for line in (errors.__doc__ or "").splitlines()
-        if line.startswith(("├──", "└──"))
-    )
+    lines = (errors.__doc__ or "").splitlines()
+    drawn = {line.split()[1]: int(line.split()[2]) for line in lines if line.startswith(("├──", "└──"))}
     assert {kind.__name__: kind.exit_code for kind in PUBLIC if kind is not UsfmError} == drawn
     assert UsfmError.exit_code == 1
     assert len({kind.exit_code for kind in PUBLIC}) == len(PUBLIC)

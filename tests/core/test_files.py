@@ -48,7 +48,7 @@ def test_a_file_is_replaced(tmp_path: Path) -> None:
 
 def test_on_a_full_disk_the_old_file_stays_and_nothing_is_left(tmp_path: Path) -> None:
     write_bytes(tmp_path / "f", b"old")
-    with disk_of(100), pytest.raises(CheckpointError, match="f: cannot be written .*; free space"):
+    with disk_of(100), pytest.raises(CheckpointError, match=r"f: cannot be written .*; free space"):
         write_bytes(tmp_path / "f", b"x" * 1000)
     assert (tmp_path / "f").read_bytes() == b"old"
     assert listing(tmp_path) == ["f"]
@@ -133,7 +133,9 @@ def test_tensors_come_back_with_shape_type_and_document(tmp_path: Path) -> None:
     save_tensors(tmp_path / "t", TENSORS, meta=META)
     found, meta = load_tensors(tmp_path / "t", schema=1)
     assert digest_of(found) == digest_of(TENSORS)
-    assert {name: value.shape for name, value in found.items()} == {name: value.shape for name, value in TENSORS.items()}
+    assert {name: value.shape for name, value in found.items()} == {
+        name: value.shape for name, value in TENSORS.items()
+    }
     assert meta == META
 
 
@@ -157,7 +159,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     for length in [0, 1, 7, 8, 9, len(content) // 2, len(content) - 1]:
         path.write_bytes(content[:length])
-        with pytest.raises(CheckpointError, match="cannot be read .*; remove it to start over"):
+        with pytest.raises(CheckpointError, match=r"cannot be read .*; remove it to start over"):
             load_tensors(path, schema=1)
 
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from core.seeding import derive, numpy_generator, torch_generator
 
-parts = st.lists(st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=6) | st.integers(-9, 9), max_size=4)
+parts = st.lists(
+    st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=6) | st.integers(-9, 9), max_size=4
+)
 
 
 def test_a_seed_is_the_first_63_bits_of_the_hash_of_its_path() -> None:
@@ -40,11 +42,11 @@ def test_generators_follow_their_path() -> None:
 
 
 def test_global_generators_are_left_alone() -> None:
-    np.random.seed(1)  # noqa: NPY002 -- the global generator is what is looked at
+    np.random.seed(1)
     torch.manual_seed(1)
-    expected = np.random.random(), torch.rand(1)  # noqa: NPY002
-    np.random.seed(1)  # noqa: NPY002
+    expected = np.random.random(), torch.rand(1)
+    np.random.seed(1)
     torch.manual_seed(1)
     numpy_generator(0, "a").random()
     torch.rand(1, generator=torch_generator(0, "a"))
-    assert (np.random.random(), torch.rand(1)) == expected  # noqa: NPY002
+    assert (np.random.random(), torch.rand(1)) == expected

@@ -1,8 +1,8 @@
 """A tiny real data set of three hospitals, and ways to run a federation over it."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,25 @@ import pytest
 import typer
 import yaml
 from click.testing import Result
-from flwr.app import Context, RecordDict
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
 from client.app import client_app
+from client.trainer import OnStep
 from core import config as configuration
 from core.data.manifest import Record, write_manifest
+from core.federation import wire
+from core.federation.update import Update
 from server.app import server_app
+from server.rounds import Observer
 from server.state import ServerState, Store
 from server.study import study_to_json
 from simulations.arms import plan_of, study_of
 from simulations.config import SimulationConfig
-from simulations.grid import InProcessGrid
+from simulations.grid import InProcessGrid, NodeConfig
 from simulations.prepare import node_configs, prepare, write_sites
 from simulations.run import command, simulate
 
@@ -45,6 +50,10 @@ TINY: dict[str, Any] = {
     "evaluation": {"masks": 1, "bootstrap": 100},
 }
 """Three rounds of two steps take a third of a second."""
+
+
+Mangle = Callable[[Message, Message], list[Message]]
+"""Instruction and the honest reply to it -> what the server gets instead."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +145,8 @@ def federate(configure: Callable[..., SimulationConfig]) -> Callable[..., Federa
         folder: Path,
         *overrides: str,
         grid: Callable[..., InProcessGrid] = InProcessGrid,
-        on_step=None,
-        observer=None,
+        on_step: OnStep | None = None,
+        observer: Observer | None = None,
         reinstate: str = "",
     ) -> Federated:
         config = configure(*overrides)
@@ -146,7 +155,11 @@ def federate(configure: Callable[..., SimulationConfig]) -> Callable[..., Federa
         nodes = node_configs(config, prepared, manifests=folder / "manifests", folder=folder / "sites")
         study = json.dumps(study_to_json(study_of(config, weighting="organ_aware")))
         store = Store(folder / "server")
-        settings = {"study": study, "folder": str(store.folder), "reinstate": reinstate}
+        settings: dict[str, bool | float | int | str] = {
+            "study": study,
+            "folder": str(store.folder),
+            "reinstate": reinstate,
+        }
         server_app(observer=observer)(
             grid(client_app(on_step=on_step), nodes),
             Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings),
@@ -177,7 +190,110 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory, tiny_manifest: Path, tin
     )
 
 
+@pytest.fixture(scope="session")
+def known() -> dict[tuple[str, ...], Federated]:
+    """Federations without faults by their overrides, so that what others are compared with is made once."""
+    return {}
+
+
 @pytest.fixture
-def undisturbed(federate: Callable[..., Federated], tmp_path: Path) -> Federated:
+def skipping(
+    federate: Callable[..., Federated], tmp_path: Path, known: dict[tuple[str, ...], Federated]
+) -> Callable[..., Federated]:
+    """(key=value, ...) -> that federation without faults, for example with `skip.north=[1]`."""
+
+    def run(*overrides: str) -> Federated:
+        if overrides not in known:
+            known[overrides] = federate(tmp_path / f"reference-{len(known)}", *overrides)
+        return known[overrides]
+
+    return run
+
+
+@pytest.fixture
+def undisturbed(skipping: Callable[..., Federated]) -> Federated:
     """The tiny federation as it goes when nothing happens."""
-    return federate(tmp_path / "undisturbed")
+    return skipping()
+
+
+class FaultyGrid(InProcessGrid):
+    """Replies of one site in some rounds go through `mangle`; with `late`, they come one round later."""
+
+    def __init__(
+        self,
+        client: ClientApp,
+        nodes: Iterable[NodeConfig],
+        *,
+        mangle: Mangle = lambda instruction, reply: [reply],
+        faults: Iterable[tuple[str, int]] = (("north", 1),),
+        late: bool = False,
+    ) -> None:
+        nodes = list(nodes)
+        super().__init__(client, nodes)
+        self._sites = {number: str(node["site"]) for number, node in enumerate(nodes, start=1)}
+        self._mangle, self._faults, self._late = mangle, set(faults), late
+        self._instructions: dict[str, Message] = {}
+        self._held: dict[str, list[Message]] = {}
+        self._newest = 0
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        messages = list(messages)
+        identifiers = super().push_messages(messages)
+        self._instructions |= dict(zip(identifiers, messages, strict=True))
+        self._newest = max([self._newest, *map(number_of, messages)])
+        return identifiers
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        return [reply for identifier in message_ids for reply in self._pull(identifier)]
+
+    def _pull(self, identifier: str) -> list[Message]:
+        instruction = self._instructions[identifier]
+        if identifier not in self._held:
+            replies = super().pull_messages([identifier])
+            if (self._sites[instruction.metadata.dst_node_id], number_of(instruction)) not in self._faults:
+                return replies
+            self._held[identifier] = [bad for reply in replies for bad in self._mangle(instruction, reply)]
+        if self._late and self._newest == number_of(instruction):
+            return []
+        return self._held.pop(identifier)
+
+
+def number_of(message: Message) -> int:
+    """The round of an instruction, -1 for a query."""
+    return int(message.metadata.group_id) if message.metadata.message_type == wire.TRAIN else -1
+
+
+@pytest.fixture
+def faulty_grid() -> type[InProcessGrid]:
+    """A grid on which replies of one site in some rounds, `north` in round 1 by default, are spoilt or late."""
+    return FaultyGrid
+
+
+@pytest.fixture
+def poison() -> Mangle:
+    """Puts a NaN into an update."""
+
+    def mangle(instruction: Message, reply: Message) -> list[Message]:
+        update = wire.answer_from_records(reply.content)
+        assert isinstance(update, Update)
+        name = min(update.arrays)
+        bad = {**update.arrays, name: np.full_like(update.arrays[name], np.nan)}
+        return [Message(wire.answer_to_records(replace(update, arrays=bad)), reply_to=instruction)]
+
+    return mangle
+
+
+@pytest.fixture
+def refused(simulator: Callable[..., Result], tmp_path: Path) -> Callable[..., str]:
+    """(exit code, argument, ...) -> the message; the run left no folder and no traceback."""
+
+    def run(code: int, *arguments: str, **options: Path) -> str:
+        result = simulator(*arguments, **options)
+        assert result.exit_code == code, (result.output, result.stderr, result.exception)
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.endswith("\n")
+        assert "Traceback" not in result.output
+        assert not (tmp_path / "runs").exists()
+        return result.stderr
+
+    return run

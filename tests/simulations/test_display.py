@@ -1,7 +1,9 @@
 """Live bars on a terminal, a few plain lines elsewhere, TensorBoard files beside them."""
 
 import io
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,7 +18,7 @@ def plain() -> tuple[Console, io.StringIO]:
     return Console(file=file, width=200), file
 
 
-def state(number: int, **fields) -> ServerState:
+def state(number: int, **fields: Any) -> ServerState:
     return ServerState(round=number, model={}, **fields)
 
 
@@ -40,6 +42,7 @@ def test_on_a_terminal_bars_show_steps_and_loss() -> None:
     with Display(console) as display, display.arm("east alone", steps=5, done=3) as progress:
         progress.step(0.5, 4)
         display.say("a line between")
+        time.sleep(0.3)  # the bars are drawn ten times a second
     shown = file.getvalue()
     assert "\x1b" in shown
     assert "4/5" in shown
@@ -86,7 +89,7 @@ def test_preparing_says_one_line_when_it_is_done() -> None:
 def test_the_case_mix_is_a_table_of_hospitals_and_organs() -> None:
     console, file = plain()
     Display(console).case_mix({"west": {"breast": 3, "lymph_node": 0}, "east": {"breast": 1, "lymph_node": 2}})
-    rows = [line.split() for line in file.getvalue().splitlines()]
+    rows = [line.replace("│", " ").split() for line in file.getvalue().splitlines()]
     assert ["east", "1", "2", "3"] in rows
     assert ["west", "3", "-", "3"] in rows
     assert rows.index(["east", "1", "2", "3"]) < rows.index(["west", "3", "-", "3"])

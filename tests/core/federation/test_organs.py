@@ -1,5 +1,6 @@
 """Organ-aware weights: the arithmetic on small counts, and the equality with pooled sampling on any counts."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,7 @@ def test_capped_weights_keep_sum_order_and_bound(shares: list[float], room: floa
     assert sum(result.values()) == pytest.approx(1.0, abs=1e-9)
     assert max(result.values()) <= cap + 1e-12
     ordered = sorted(weights, key=weights.__getitem__)
-    assert all(result[a] <= result[b] + 1e-12 for a, b in zip(ordered, ordered[1:], strict=False))
+    assert all(result[a] <= result[b] + 1e-12 for a, b in itertools.pairwise(ordered))
 
 
 @pytest.mark.parametrize("hospitals", range(2, 60))

@@ -61,7 +61,7 @@ def test_read_only_values_off_the_wire_are_loaded() -> None:
         name: np.frombuffer(value.tobytes(), np.float32).reshape(value.shape)
         for name, value in state_of(module).items()
     }
-    load_state(module, {name: value for name, value in values.items()})
+    load_state(module, values)
     assert digest_of(state_of(module)) == digest_of(values)
 
 

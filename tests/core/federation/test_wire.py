@@ -1,5 +1,6 @@
 """The wire: what was sent comes back; what is hostile is one named error, and costs no memory."""
 
+import contextlib
 import io
 from pathlib import Path
 from typing import Any
@@ -184,17 +185,15 @@ def test_forged_arrays_are_refused_before_any_memory_is_taken(data: bytes) -> No
 
 
 def test_another_storage_is_refused() -> None:
-    with pytest.raises(UpdateRejected, match="an array is stored as 'torch.tensor'"):
+    with pytest.raises(UpdateRejected, match=r"an array is stored as 'torch\.tensor'"):
         wire.answer_from_records(update_with_array(npy(np.zeros(2, np.float32)), storage="torch.tensor"))
 
 
 @given(start=st.integers(0, 127), noise=st.binary(max_size=40))
 def test_no_bytes_get_anything_but_an_array_or_a_refusal(start: int, noise: bytes) -> None:
     data = claiming("(2,)")[:start] + noise
-    try:
-        wire.answer_from_records(update_with_array(data))
-    except UpdateRejected as error:
-        assert "malformed" in str(error)
+    with contextlib.suppress(UpdateRejected):
+        assert isinstance(wire.answer_from_records(update_with_array(data)), Update)
 
 
 @pytest.mark.parametrize(
@@ -283,9 +282,10 @@ def test_a_malformed_plan_message_is_a_plan_error(records: RecordDict) -> None:
         wire.plan_from_records(records)
 
 
-@pytest.mark.parametrize("approved", [True, False])
-def test_an_approval_comes_back(approved: bool) -> None:
-    assert wire.approval_from_records(wire.approval_to_records(approved=approved, reason="why")) == (approved, "why")
+def test_an_approval_comes_back() -> None:
+    for approved in (True, False):
+        records = wire.approval_to_records(approved=approved, reason="why")
+        assert wire.approval_from_records(records) == (approved, "why")
 
 
 @pytest.mark.parametrize("approved", [1, "yes", 1.0, [True]])
@@ -293,10 +293,3 @@ def test_only_true_is_an_approval(approved: Any) -> None:
     records = RecordDict({"approval": ConfigRecord({"approved": approved, "reason": ""})})
     assert wire.approval_from_records(records) == (False, "the answer to the plan is malformed")
     assert wire.approval_from_records(RecordDict()) == (False, "the answer to the plan is malformed")
-
-
-def test_telemetry_and_update_checks_are_off() -> None:
-    import os
-
-    assert os.environ["FLWR_TELEMETRY_ENABLED"] == "0"
-    assert os.environ["FLWR_DISABLE_UPDATE_CHECK"] == "1"

@@ -78,7 +78,7 @@ def test_a_study_of_few_steps_has_a_schedule(total: int) -> None:
     assert total == 1 or rates[-1] == pytest.approx(0.05)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(gradients=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30))
 def test_no_adamw_round_exceeds_the_bound(gradients: list[float]) -> None:
     parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))

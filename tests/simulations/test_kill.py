@@ -1,0 +1,98 @@
+"""Real signals to a real process: SIGKILL anywhere and a resumed run are as good as no kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+Make = Callable[..., Any]
+ALL = "arms=[random_init,local,fedavg,federated,centralized]"
+
+
+def comparable(folder: Path) -> dict[str, Any]:
+    """What must be equal: everything but the clock."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["timing"]
+    for arm in metrics["arms"].values():
+        del arm["seconds"]
+    return dict(metrics)
+
+
+def start(config_file: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "simulations/run.py", "--config", str(config_file), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def kill_when_there(process: subprocess.Popen[str], path: Path) -> None:
+    """SIGKILL as soon as a file is there and holds something."""
+    end = time.monotonic() + 120
+    while not (path.exists() and path.stat().st_size) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=30) == -signal.SIGKILL, process.communicate()[0]
+
+
+def resumed_after_kill(config_file: Path, *arguments: str, watched: Path, folder: Path) -> dict[str, Any]:
+    with start(config_file, *arguments) as process:
+        kill_when_there(process, watched)
+    assert not (folder / "metrics.json").exists()
+    with start(config_file, *arguments, "--resume") as process:
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, output
+    return comparable(folder)
+
+
+def test_a_real_kill_of_the_process_in_a_round(simulator: Make, config_file: Path, tmp_path: Path) -> None:
+    arguments = ("name=r", "federation.rounds=12", "training.batch=16")
+    elsewhere = tmp_path / "elsewhere"
+    assert simulator(*arguments, f"runs={elsewhere}").exit_code == 0
+    folder = tmp_path / "runs" / "r"
+    watched = folder / "arms" / "federated" / "server" / "receipts.jsonl"
+    resumed = resumed_after_kill(config_file, *arguments, watched=watched, folder=folder)
+    assert resumed == comparable(elsewhere / "r")
+    assert (folder / "receipts.jsonl").read_bytes() == (elsewhere / "r" / "receipts.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "watched",
+    [
+        "config.yaml",
+        "sites/east/manifest.csv",
+        "arms/local:north/snapshot.safetensors",
+        "arms/fedavg/sites/north/moments.pending.safetensors",
+        "arms/federated/sites/west/moments.committed.safetensors",
+        "arms/centralized_wide/snapshot.safetensors",
+        "arms/centralized_long/snapshot.safetensors",
+        "arms/centralized_long/arm.safetensors",
+    ],
+)
+def test_a_real_kill_of_the_process_anywhere(watched: str, simulator: Make, config_file: Path, tmp_path: Path) -> None:
+    arguments = (ALL, "name=r", "federation.rounds=6", "training.batch=16")
+    elsewhere = tmp_path / "elsewhere"
+    assert simulator(*arguments, f"runs={elsewhere}").exit_code == 0
+    folder = tmp_path / "runs" / "r"
+    resumed = resumed_after_kill(config_file, *arguments, watched=folder / watched, folder=folder)
+    assert resumed == comparable(elsewhere / "r")
+
+
+@pytest.mark.slow
+def test_an_interrupt_from_the_keyboard_tells_how_to_go_on(config_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "r"
+    with start(config_file, "name=r", "federation.rounds=500") as process:
+        end = time.monotonic() + 120
+        while not (folder / "arms" / "federated" / "server" / "receipts.jsonl").exists() and time.monotonic() < end:
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; the same command with --resume goes on" in output
+    assert "Traceback" not in output
