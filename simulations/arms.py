@@ -91,8 +91,9 @@ class Bench:
         state = store.load(plan_digest=plan.digest)
         assert state is not None
         receipts = store.receipts()
-        images = sum(int(entry["metrics"]["images"]) for line in receipts for entry in line["contributors"].values())
-        return Trained(model=state.model, images=images, seconds=state.seconds, curve=_curve(receipts))
+        taken = config.local_steps * self.config.training.batch
+        images = taken * sum(len(line["contributors"]) for line in receipts)
+        return Trained(model=state.model, images=images, seconds=state.seconds, curve=_curve(receipts, images=taken))
 
     def alone(self, site: str, folder: Path) -> Trained:
         """One hospital without the others: R H steps at B, organs by the mix of its own patients."""
@@ -171,15 +172,16 @@ def plan_of(config: SimulationConfig, prepared: Prepared) -> Plan:
     return make_plan(study_of(config, weighting="organ_aware"), counts)[0]
 
 
-def _curve(receipts: list[dict[str, Any]]) -> Curve:
-    """Each round's mean training loss, by the weights of the sites that contributed."""
+def _curve(receipts: list[dict[str, Any]], *, images: int) -> Curve:
+    """Each round's mean training loss by the weights of the sites that reported one; `images` is what an update took."""
     curve: Curve = []
-    images = 0
+    seen = 0
     for line in receipts:
         entries = line["contributors"].values()
-        images += sum(int(entry["metrics"]["images"]) for entry in entries)
-        weight = sum(entry["weight"] for entry in entries)
-        curve.append((images, sum(entry["weight"] * entry["metrics"]["loss"] for entry in entries) / weight))
+        seen += images * len(entries)
+        told = [(entry["weight"], entry["metrics"]["loss"]) for entry in entries if "loss" in entry["metrics"]]
+        if told:
+            curve.append((seen, sum(weight * loss for weight, loss in told) / sum(weight for weight, _ in told)))
     return curve
 
 

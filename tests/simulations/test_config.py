@@ -84,6 +84,12 @@ def test_a_good_name(name: str) -> None:
     assert SimulationConfig(name=name).name == name
 
 
+@pytest.mark.parametrize("name", ["007", "2026-01-31", "2026-02-31", "1e3", "on", "null", "12_30"])
+def test_a_name_on_the_command_line_stays_as_it_was_typed(name: str) -> None:
+    """YAML would make numbers, dates and truth of these."""
+    assert load(SimulationConfig, path=None, overrides=[f"name={name}"])[0].name == name
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "-x", "a/b", "a b", "x" * 65, "a\n", "ä"])
 def test_a_name_that_is_no_folder_of_its_own(name: str) -> None:
     with pytest.raises(ConfigError, match="name must be 1 to 64"):

@@ -32,7 +32,7 @@ def test_the_card_states_organs_licences_privacy_and_limits(whole_run: Path) -> 
 
 
 def test_the_card_compares_with_random_weights_only_where_that_arm_was_run(
-    whole_run: Path, simulator: Make, tmp_path
+    whole_run: Path, simulator: Callable[..., Any], tmp_path: Path
 ) -> None:
     metrics = json.loads((whole_run / "metrics.json").read_text())
     start = metrics["arms"]["random_init"]["held_out_loss"]["overall"]

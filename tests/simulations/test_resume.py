@@ -106,10 +106,11 @@ def test_killed_under_another_configuration(overrides: tuple[str, ...], federate
     assert federate(tmp_path / "killed", *overrides).lines == whole.lines
 
 
-def test_a_finished_federation_is_left_as_it_is(federate: Make, undisturbed: Any, tmp_path: Path) -> None:
-    path = tmp_path / "undisturbed" / "server" / "state.safetensors"
+def test_a_finished_federation_is_left_as_it_is(federate: Make, tmp_path: Path) -> None:
+    lines = federate(tmp_path / "finished").lines
+    path = tmp_path / "finished" / "server" / "state.safetensors"
     before = path.read_bytes()
-    assert federate(tmp_path / "undisturbed").lines == undisturbed.lines
+    assert federate(tmp_path / "finished").lines == lines
     assert path.read_bytes() == before
 
 
