@@ -173,7 +173,7 @@ def plan_of(config: SimulationConfig, prepared: Prepared) -> Plan:
 
 
 def _curve(receipts: list[dict[str, Any]], *, images: int) -> Curve:
-    """Each round's mean training loss by the weights of the sites that reported one; `images` is what an update took."""
+    """Each round's mean loss by the weights of the sites that reported one; an update took `images` images."""
     curve: Curve = []
     seen = 0
     for line in receipts:

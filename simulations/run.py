@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -89,10 +89,15 @@ def simulate(
             server = Store(folder / "arms" / "federated" / "server")
             examples = scorer.examples(results["federated"][0].model, arm="federated")
             metrics = write_outputs(folder, bench, results, server=server, examples=examples, config_text=text)
-    console.print(terminal_table(metrics))
-    for line in verdict(metrics, server.receipts(), folder=folder):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    _tell(console, metrics, server.receipts(), folder=folder)
     return folder
+
+
+def _tell(console: Console, metrics: dict[str, Any], receipts: list[dict[str, Any]], *, folder: Path) -> None:
+    """What a person reads last: the arms, and how it ended."""
+    console.print(terminal_table(metrics))
+    for line in verdict(metrics, receipts, folder=folder):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _jobs(bench: Bench) -> Iterator[Job]:
