@@ -41,4 +41,4 @@ bench: $(READY) ## speed and memory, as ratios against a named baseline
 	$(BIN)/python -m simulations.bench
 
 clean: ## remove the environment and every cache (runs/ and data/ stay)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -143,6 +143,8 @@ class SimulationConfig:
             found.append(f"threads must lie in [1, 256], got {self.threads}")
         if unknown := [arm for arm in self.arms if arm not in ARMS]:
             found.append(f"arms: {', '.join(unknown)} is none of {', '.join(ARMS)}")
+        if self.training.devices != 1:
+            found.append(f"training.devices must be 1 where hospitals share a machine, got {self.training.devices}")
         if "federated" not in self.arms:
             found.append("arms must include federated")
         if found:

@@ -1,7 +1,8 @@
 """A Flower grid inside one process: the real `ClientApp` is called when its reply is pulled.
 
 No network, no polling, no second copy of a message; a site's work runs when the server looks for its reply, one after
-the other, so memory does not grow with the number of hospitals.
+the other, so no two replies are in memory at once; the
+instructions are, each with its copy of the model, as a SuperLink would hold them.
 """
 
 import itertools

@@ -157,7 +157,19 @@ def _limits(bench: Bench) -> list[str]:
     for row in bench.prepared.rows("test"):
         patients.setdefault(records[row].organ, set()).add(records[row].patient)
     few = [f"{organ} ({len(held)})" for organ, held in sorted(patients.items()) if len(held) < 10]
-    found = ["One seed: the interval is over patients, not over trainings."]
+    found = [
+        "One seed: the interval is over patients, not over trainings.",
+        "A hospital alone is scored on every organ, also on those it never held: that is part of the gap.",
+        "The pooled arms use the hospitals' learning rate; neither was tuned.",
+    ]
+    held = {patient for patients_of in bench.prepared.hospitals.values() for patient in patients_of}
+    nobody: dict[str, set[str]] = {}
+    for row in bench.prepared.rows("train"):
+        if records[row].patient not in held:
+            nobody.setdefault(records[row].organ, set()).add(records[row].patient)
+    if nobody:
+        listed = ", ".join(f"{organ} ({len(who)} patients)" for organ, who in sorted(nobody.items()))
+        found.append(f"Given to no hospital by the partition: {listed}.")
     if few:
         found.append(f"Fewer than ten held-out patients: {', '.join(few)}; read these organs as descriptive.")
     missing = sorted(set(bench.plan.mix) - set(patients))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from core.data.cache import ImageCache, open_cache
 from core.data.manifest import Manifest, load_manifest, write_manifest
 from core.data.organs import UNKNOWN
@@ -18,6 +20,8 @@ from simulations.config import DataConfig, SimulationConfig
 from simulations.grid import NodeConfig
 from simulations.partition import case_mix_table, partition
 
+DIGEST_ROWS = 1024
+"""Images hashed at once: bounds memory."""
 Progress = Callable[[str, int, int], None]
 """Told what is being prepared, how much is done, how much there is."""
 
@@ -47,7 +51,7 @@ class Prepared:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over who is in which part and hospital with which images; what a resumed run must find again."""
+        """SHA-256 over who is in which part and hospital, and every pixel; what a resumed run must find again."""
         hospital_of = {patient: name for name, held in self.hospitals.items() for patient in held}
         lines = [
             [
@@ -61,7 +65,11 @@ class Prepared:
             ]
             for r in self.manifest.records
         ]
-        return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(lines).encode())
+        rows = np.arange(len(self.manifest.records))
+        for start in range(0, len(rows), DIGEST_ROWS):
+            digest.update(self.cache.images(rows[start : start + DIGEST_ROWS]).tobytes())
+        return digest.hexdigest()
 
 
 def prepare(config: SimulationConfig, *, progress: Progress) -> Prepared:

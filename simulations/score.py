@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from lightning_fabric import Fabric
 
 from core.data.manifest import Record
 from core.errors import DataError
@@ -56,16 +57,17 @@ class Scorer:
         held = self._held_out("test")
         found = []
         for organ, row in sorted(chosen.items()):
-            made = network.reconstruct(held.images([row]), seeds_B=held.seeds([row], repeat=0))
+            images = held.images([row]).to(next(network.parameters()).device)
+            made = network.reconstruct(images, seeds_B=held.seeds([row], repeat=0))
             found.append(
                 Example(
                     organ=organ,
                     arm=arm,
-                    original=made.original[0].numpy(),
-                    corrupted=made.corrupted[0].numpy(),
-                    filtered=made.filtered[0].numpy(),
-                    reconstructed=made.reconstructed[0].numpy(),
-                    ring_mask=~made.stopped_BSF[0].numpy(),
+                    original=made.original[0].cpu().numpy(),
+                    corrupted=made.corrupted[0].cpu().numpy(),
+                    filtered=made.filtered[0].cpu().numpy(),
+                    reconstructed=made.reconstructed[0].cpu().numpy(),
+                    ring_mask=~made.stopped_BSF[0].cpu().numpy(),
                 )
             )
         return found
@@ -74,7 +76,8 @@ class Scorer:
         plan = self._bench.plan
         network = build_model(plan.encoder, plan.objective, seed=plan.seed)
         load_state(network, model)
-        return network
+        accelerator = self._bench.config.training.accelerator
+        return network.to(Fabric(accelerator=accelerator, devices=1).device)
 
     def _held_out(self, split: str) -> HeldOut:
         config, prepared = self._bench.config, self._bench.prepared

@@ -1,6 +1,5 @@
 """The report of a run: one HTML file that can be mailed, opened anywhere, and read on a phone or on paper."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from core.evaluation.formats import count, seconds, size, words
 from core.evaluation.pictures import Example
 from core.evaluation.report_page import bullets, facts, figure, folded, page, section, table, text
 from core.evaluation.report_tables import arms_section, rounds_section
+from core.files import write_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,12 +37,7 @@ class ReportData:
 
 def write_report(path: Path, report: ReportData) -> None:
     """Write the page, whole or not at all; a page that is there already is replaced."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(render(report), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, render(report))
 
 
 def render(report: ReportData) -> str:
@@ -88,10 +83,12 @@ def _case_mix(report: ReportData) -> str:
 
 def _curves(report: ReportData) -> str:
     caption = (
-        "Lower is better. The loss has no unit: images are standardised one by one. In the first panel each arm is "
-        "measured on the images it draws itself, so compare shapes there, not heights; in the second all arms meet "
-        "the same held-out patients. Long curves are means over stretches of steps."
+        "Lower is better. The loss has no unit: images are standardised one by one. Each arm is "
+        "measured on the images it draws itself, so compare shapes there, not heights. "
     )
+    if any(report.held_out_curve.values()):
+        caption += "In the second panel all arms meet the same held-out patients. "
+    caption += "Long curves are means over stretches of steps."
     drawing = figures.loss_curves(report.curves, report.held_out_curve)
     return section("How the loss fell", figure(drawing, caption=caption))
 

@@ -88,7 +88,7 @@ class Pretraining:
         rate = learning_rate_at(step, total=self.total_steps, config=self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        images, seeds = source.batch(step, size=self.config.batch)
+        images, seeds = source.batch(step, size=self.config.batch, device=self.fabric.device)
         rank, world = self.fabric.global_rank, self.fabric.world_size
         parts = torch.arange(rank, self.config.batch, world).tensor_split(self.config.accumulate)
         losses = np.zeros(3)
@@ -109,7 +109,7 @@ class Pretraining:
     def _backward(self, images: torch.Tensor, seeds: torch.Tensor, *, last: bool) -> npt.NDArray[np.float64]:
         share = len(images) * self.fabric.world_size / self.config.batch
         with self.fabric.no_backward_sync(self._module, enabled=not last):
-            parts = self._module(images.to(self.fabric.device), seeds_B=seeds)
+            parts = self._module(images, seeds_B=seeds)
             total = parts.total_B.mean()
             self.fabric.backward(total * share)
         detached = torch.stack([total, parts.spatial_B.mean(), parts.frequency_B.mean()]).detach()

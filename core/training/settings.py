@@ -17,7 +17,7 @@ class TrainingConfig:
     batch: int = 32
     """Images an optimizer step at one hospital."""
     accumulate: int = 1
-    """Micro-batches a step; `batch` must be a multiple."""
+    """Micro-batches a step; `batch` must be a multiple of this times `devices`."""
     learning_rate: float = 1e-3
     """Peak rate of AdamW."""
     final_fraction: float = 0.05
@@ -47,10 +47,11 @@ class TrainingConfig:
             raise ConfigError(found)
 
     def _problems(self) -> Iterator[str]:
-        divides = self.accumulate >= 1 and self.batch % self.accumulate == 0
+        shares = max(1, self.accumulate) * max(1, self.devices)
+        divides = self.accumulate >= 1 and self.batch % shares == 0
         allowed = {
             "batch": (self.batch >= 1, "be at least 1"),
-            "accumulate": (divides, f"divide training.batch {self.batch}"),
+            "accumulate": (divides, f"divide training.batch {self.batch} with training.devices {self.devices}"),
             "learning_rate": (0 < self.learning_rate < 10, "lie in (0, 10)"),
             "final_fraction": (0 <= self.final_fraction <= 1, "lie in [0, 1]"),
             "warmup_fraction": (0 <= self.warmup_fraction <= 1, "lie in [0, 1]"),

@@ -33,11 +33,11 @@ class Source:
     stream: str
     """The site's name, or the arm's for pooled data."""
 
-    def batch(self, step: int, *, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (B, 1, side, side) float32 in [0, 1] and one int64 mask seed an image."""
+    def batch(self, step: int, *, size: int, device: torch.device | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (B, 1, side, side) float32 in [0, 1], augmented on `device`, and one int64 mask seed an image."""
         generator = numpy_generator(self.seed, "draw", self.stream, step)
         drawn = self.sampler.draw(generator, size)
         seeds = torch.from_numpy(generator.integers(0, 2**62, size=(2, size), dtype=np.int64))
-        images_BHW = torch.from_numpy(np.ascontiguousarray(self.cache.images(self.rows_N[drawn])))
+        images_BHW = torch.from_numpy(np.ascontiguousarray(self.cache.images(self.rows_N[drawn]))).to(device)
         images = augment(images_BHW, seeds_B=seeds[0], side=self.side, settings=self.augmentation)
         return images, seeds[1]
