@@ -84,7 +84,7 @@ def _case_mix(report: ReportData) -> str:
 def _curves(report: ReportData) -> str:
     caption = (
         "Lower is better. The loss has no unit: images are standardised one by one. Each arm is "
-        "measured on the images it draws itself, so compare shapes there, not heights. "
+        "measured on the images it draws itself, so compare shapes, not heights. "
     )
     if any(report.held_out_curve.values()):
         caption += "In the second panel all arms meet the same held-out patients. "
@@ -104,7 +104,9 @@ def _examples(report: ReportData) -> str:
     caption = (
         "Held-out images. The encoder saw only the corrupted picture. Look whether the filled blocks come back as "
         "anatomy or as a smooth guess: speckle is random and cannot be foretold, so blur inside a block is expected, "
-        "and the difference there is fine-grained. A difference with the shape of an organ is a failure."
+        "and the difference there is fine-grained. A difference with the shape of an organ is a failure. Blocks that "
+        "the encoder saw are not scored by the spatial loss (unless the objective asks for all pixels), so they may "
+        "look like noise."
     )
     return section("What the model restores", figure(rows + key, caption=caption))
 
