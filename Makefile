@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## phantom hospitals, every arm, a report in runs/demo (about 5 minutes on 2 cores)
+demo: $(READY) ## phantom hospitals, every arm, a report in runs/demo (about 4 minutes on 2 cores)
 	$(BIN)/python simulations/run.py --config configs/simulation/demo.yaml --overwrite name=demo
 
 real: $(READY) ## five unlike hospitals on real images (REAL=path to manifest.csv)

@@ -46,12 +46,13 @@ def append_line(path: Path, line: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes() if path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
-        if whole.splitlines()[-1:] == [line.encode()] and whole == content:
+        written = whole.splitlines()[-1:] == [line.encode()]
+        if written and whole == content:
             return
         with path.open("r+b" if content else "wb") as file:
             file.truncate(len(whole))
             file.seek(len(whole))
-            if whole.splitlines()[-1:] != [line.encode()]:
+            if not written:
                 file.write(line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())

@@ -28,7 +28,6 @@ from core.data.manifest import load_manifest
 from core.data.phantom import build_phantom
 from core.federation.codec import Exact
 from core.models.build import build_model
-from core.threads import use_threads
 from core.training.pretrain import make_optimizer
 from core.training.settings import TrainingConfig
 from server.spool import Spool, fold
@@ -53,7 +52,7 @@ PARAMETERS = 1_000_000
 """Values in each of them."""
 
 Work = Callable[[], int]
-"""Does a unit of work and returns how many items it was."""
+"""Does a unit of work and returns how many images it was."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,18 +73,26 @@ class Row:
         return self.candidate / self.baseline if self.higher_is_better else self.baseline / self.candidate
 
 
-def rates(baseline: Work, candidate: Work, *, seconds: float) -> tuple[float, float]:
-    """Median items a second of two pieces of work, timed in turn for about `seconds` each after one warm-up."""
+def compare(what: str, *, baseline: tuple[str, Work], candidate: tuple[str, Work], seconds: float) -> Row:
+    """Median images a second of two named pieces of work, timed in turn for about `seconds` each after one warm-up."""
+    works = (baseline[1], candidate[1])
     found: tuple[list[float], list[float]] = ([], [])
-    for work in (baseline, candidate):
+    for work in works:
         work()
     end = time.monotonic() + 2 * seconds
     while time.monotonic() < end or not found[1]:
-        for samples, work in zip(found, (baseline, candidate), strict=True):
+        for samples, work in zip(found, works, strict=True):
             start = time.perf_counter()
             items = work()
             samples.append(items / (time.perf_counter() - start))
-    return statistics.median(found[0]), statistics.median(found[1])
+    return Row(
+        what=what,
+        unit="images/s",
+        baseline_name=baseline[0],
+        baseline=statistics.median(found[0]),
+        candidate_name=candidate[0],
+        candidate=statistics.median(found[1]),
+    )
 
 
 def step(objective: dict[str, Any], *, precision: torch.dtype | None = None) -> Work:
@@ -108,24 +115,11 @@ def step(objective: dict[str, Any], *, precision: torch.dtype | None = None) -> 
 
 def steps(seconds: float) -> Iterator[Row]:
     """The pretraining step: which tokens are encoded, in which precision."""
-    slow, fast = rates(step(ALL), step(VISIBLE), seconds=seconds)
-    yield Row(
-        what="pretraining step",
-        unit="images/s",
-        baseline_name="all tokens, float32",
-        baseline=slow,
-        candidate_name="visible only, float32",
-        candidate=fast,
-    )
-    slow, fast = rates(step(VISIBLE), step(VISIBLE, precision=torch.bfloat16), seconds=seconds)
-    yield Row(
-        what="pretraining step",
-        unit="images/s",
-        baseline_name="visible only, float32",
-        baseline=slow,
-        candidate_name="visible only, bf16 autocast",
-        candidate=fast,
-    )
+    whole = ("all tokens, float32", step(ALL))
+    visible = ("visible only, float32", step(VISIBLE))
+    short = ("visible only, bf16 autocast", step(VISIBLE, precision=torch.bfloat16))
+    yield compare("pretraining step", baseline=whole, candidate=visible, seconds=seconds)
+    yield compare("pretraining step", baseline=visible, candidate=short, seconds=seconds)
 
 
 def reading(folder: Path, seconds: float) -> Iterator[Row]:
@@ -145,15 +139,8 @@ def reading(folder: Path, seconds: float) -> Iterator[Row]:
     def cached() -> int:
         return len(cache.images(rows))
 
-    slow, fast = rates(decode, cached, seconds=seconds)
-    yield Row(
-        what="reading",
-        unit="images/s",
-        baseline_name="Pillow, each image again",
-        baseline=slow,
-        candidate_name="memory-mapped cache",
-        candidate=fast,
-    )
+    baseline, candidate = ("Pillow, each image again", decode), ("memory-mapped cache", cached)
+    yield compare("reading", baseline=baseline, candidate=candidate, seconds=seconds)
 
 
 def folding() -> Iterator[Row]:
@@ -201,7 +188,7 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads of torch", min=1)] = 2,
 ) -> None:
     """Measure, print a table, and write it as JSON if asked."""
-    use_threads(threads)
+    torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as name:
         rows = [*steps(seconds), *reading(Path(name), seconds), *folding()]
     table = Table(

@@ -1,8 +1,7 @@
 """A Flower grid inside one process: the real `ClientApp` is called when its reply is pulled.
 
-No network, no polling, no second copy of a message; a site's work runs when the server looks for its reply, one after
-the other, so no two replies are in memory at once; the
-instructions are, each with its copy of the model, as a SuperLink would hold them.
+No network, no polling: a site's work runs when the server looks for its reply, one after the other. So no two replies
+are in memory at once; the instructions are, each with its copy of the model, as a SuperLink would hold them.
 """
 
 import itertools
@@ -31,16 +30,18 @@ class InProcessGrid(Grid):
             number: Context(run_id=1, node_id=number, node_config=dict(node), state=RecordDict(), run_config={})
             for number, node in enumerate(nodes, start=1)
         }
+        self._run = Run.create_empty(run_id=1)
         self._waiting: dict[str, Message] = {}
         self._numbers = itertools.count()
 
     def set_run(self, run: Run) -> None:
-        """A run has no meaning inside one process."""
+        """Keep what `run` returns."""
+        self._run = run
 
     @property
     def run(self) -> Run:
-        """There is none; raises NotImplementedError."""
-        raise NotImplementedError("an in-process grid has no run")
+        """What was set, or Flower's empty run."""
+        return self._run
 
     def create_message(
         self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
@@ -63,7 +64,9 @@ class InProcessGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Run the client for each message and return its replies."""
-        return [self._run(self._waiting.pop(identifier)) for identifier in message_ids if identifier in self._waiting]
+        return [
+            self._answer(self._waiting.pop(identifier)) for identifier in message_ids if identifier in self._waiting
+        ]
 
     # `timeout` is in Flower's interface; a call in one process returns when it is done.
     def send_and_receive(
@@ -75,7 +78,7 @@ class InProcessGrid(Grid):
         """Push, then pull all."""
         return self.pull_messages(self.push_messages(messages))
 
-    def _run(self, message: Message) -> Message:
+    def _answer(self, message: Message) -> Message:
         try:
             return self._client(message, self._contexts[message.metadata.dst_node_id])
         except Exception as error:

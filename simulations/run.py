@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
@@ -22,7 +23,6 @@ from core.errors import CheckpointError, ConfigError, RunExists, UsfmError
 from core.evaluation.arms import LOCAL
 from core.evaluation.table import terminal_table
 from core.files import write_text
-from core.threads import use_threads
 from server.state import Store
 from simulations.arms import Bench, plan_of
 from simulations.config import SimulationConfig
@@ -67,7 +67,7 @@ def simulate(
             configuration and data were found good.
     """
     config, text = configuration.load(SimulationConfig, path=path, overrides=overrides)
-    use_threads(config.threads)
+    torch.set_num_threads(config.threads)
     folder = Path(config.runs) / config.name
     _check_folder(folder, text, resume=resume, overwrite=overwrite, reinstate=bool(reinstate))
     with Display(console, logs=folder / "tensorboard") as display:

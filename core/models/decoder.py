@@ -87,8 +87,7 @@ def build_decoder(
 ) -> PixelDecoder | MaskedDecoder:
     """An initialized decoder for tokens "all" or "visible"; the global generator is left as it was.
 
-    Linear layers start from Xavier's uniform distribution as in MAE: from the encoder's narrow normal a decoder this
-    small learns more slowly (held-out loss after 300 steps of 48 real images of 64 pixels: 0.604 against 0.617).
+    Linear layers start from Xavier's uniform distribution, as in MAE, not from the encoder's narrow normal.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "decoder"))

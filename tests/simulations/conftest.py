@@ -297,3 +297,17 @@ def refused(simulator: Callable[..., Result], tmp_path: Path) -> Callable[..., s
         return result.stderr
 
     return run
+
+
+@pytest.fixture
+def comparable() -> Callable[[Path], dict[str, Any]]:
+    """(run folder) -> its metrics without the clock: what must be equal however often the run was stopped."""
+
+    def read(folder: Path) -> dict[str, Any]:
+        metrics = json.loads((folder / "metrics.json").read_text())
+        del metrics["timing"]
+        for arm in metrics["arms"].values():
+            del arm["seconds"]
+        return dict(metrics)
+
+    return read

@@ -1,6 +1,5 @@
 """A run that was killed, at any moment, and resumed ends as the run that was not."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from core.federation.tensors import digest_of
 from simulations.arms import Bench, plan_of
+from simulations.config import ARMS
 from simulations.display import Display
 from simulations.prepare import prepare
 from simulations.results import load_result
@@ -175,20 +175,11 @@ class KillingConsole(Console):
             raise Killed
 
 
-def comparable(folder: Path) -> dict[str, Any]:
-    """What must be equal: everything but the clock."""
-    metrics = json.loads((folder / "metrics.json").read_text())
-    del metrics["timing"]
-    for arm in metrics["arms"].values():
-        del arm["seconds"]
-    return dict(metrics)
-
-
-ALL = "arms=[random_init,local,fedavg,federated,centralized]"
+ALL = f"arms=[{','.join(ARMS)}]"
 
 
 def test_the_command_resumes_after_a_kill_at_the_end_of_each_arm(
-    simulator: Make, config_file: Path, tmp_path: Path
+    comparable: Make, simulator: Make, config_file: Path, tmp_path: Path
 ) -> None:
     """A kill when an arm is trained but not yet kept, of every arm, one after another, and one at the report."""
     assert simulator(ALL, "name=whole").exit_code == 0
@@ -214,7 +205,7 @@ def test_the_command_resumes_after_a_kill_at_the_end_of_each_arm(
     assert resumed == whole
 
 
-def test_resuming_a_finished_run_writes_its_files_again(simulator: Make, tmp_path: Path) -> None:
+def test_resuming_a_finished_run_writes_its_files_again(comparable: Make, simulator: Make, tmp_path: Path) -> None:
     assert simulator("name=r").exit_code == 0
     folder = tmp_path / "runs" / "r"
     before = {name: (folder / name).read_bytes() for name in ("receipts.jsonl", "encoder.safetensors", "encoder.md")}
@@ -227,7 +218,7 @@ def test_resuming_a_finished_run_writes_its_files_again(simulator: Make, tmp_pat
     assert (folder / "report.html").exists()
 
 
-def test_a_damaged_arm_is_named_and_can_be_trained_again(simulator: Make, tmp_path: Path) -> None:
+def test_a_damaged_arm_is_named_and_can_be_trained_again(comparable: Make, simulator: Make, tmp_path: Path) -> None:
     assert simulator("name=r").exit_code == 0
     path = tmp_path / "runs" / "r" / "arms" / "federated" / "arm.safetensors"
     metrics = comparable(tmp_path / "runs" / "r")
