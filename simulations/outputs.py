@@ -18,6 +18,7 @@ from core.files import save_tensors, write_json, write_text
 from server.state import Store
 from simulations.arms import Bench
 from simulations.model_card import model_card
+from simulations.partition import left_out
 from simulations.results import Scored, Trained
 
 SCHEMA_VERSION = 1
@@ -160,15 +161,12 @@ def _limits(bench: Bench) -> list[str]:
     found = [
         "One seed: the interval is over patients, not over trainings.",
         "A hospital alone is scored on every organ, also on those it never held: that is part of the gap.",
-        "The pooled arms use the hospitals' learning rate; neither was tuned.",
+        "The pooled arms use the hospitals' learning rate, whatever their batch.",
     ]
-    held = {patient for patients_of in bench.prepared.hospitals.values() for patient in patients_of}
-    nobody: dict[str, set[str]] = {}
-    for row in bench.prepared.rows("train"):
-        if records[row].patient not in held:
-            nobody.setdefault(records[row].organ, set()).add(records[row].patient)
+    prepared = bench.prepared
+    nobody = left_out(prepared.hospitals, prepared.manifest.select(lambda r: prepared.splits[r.patient] == "train"))
     if nobody:
-        listed = ", ".join(f"{organ} ({len(who)} patients)" for organ, who in sorted(nobody.items()))
+        listed = ", ".join(f"{organ} ({patients} patients)" for organ, patients in sorted(nobody.items()))
         found.append(f"Given to no hospital by the partition: {listed}.")
     if few:
         found.append(f"Fewer than ten held-out patients: {', '.join(few)}; read these organs as descriptive.")
