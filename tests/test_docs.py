@@ -16,7 +16,8 @@ from rich.console import Console
 from core import errors
 from core.data.manifest import COLUMNS, REQUIRED
 from simulations.config import SimulationConfig
-from simulations.run import INTERRUPTED, command, simulate
+from simulations.experiment import simulate
+from simulations.run import INTERRUPTED, command
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -29,9 +29,10 @@ from server.state import ServerState, Store
 from server.study import study_to_json
 from simulations.arms import plan_of, study_of
 from simulations.config import SimulationConfig
+from simulations.experiment import simulate
 from simulations.grid import InProcessGrid, NodeConfig
 from simulations.prepare import node_configs, prepare, write_sites
-from simulations.run import command, simulate
+from simulations.run import command
 
 SITES = ("east", "north", "west")
 ORGANS = ("breast", "liver")

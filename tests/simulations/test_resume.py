@@ -11,9 +11,9 @@ from core.federation.tensors import digest_of
 from simulations.arms import Bench, plan_of
 from simulations.config import ARMS
 from simulations.display import Display
+from simulations.experiment import simulate
 from simulations.prepare import prepare
 from simulations.results import load_result
-from simulations.run import simulate
 
 Make = Callable[..., Any]
 

@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from core.errors import ConfigError
-from simulations.run import simulate
+from simulations.experiment import simulate
 
 Make = Callable[..., Any]
 
