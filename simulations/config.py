@@ -85,6 +85,8 @@ class TaskConfig:
 class EvaluationConfig:
     """How the arms are compared."""
 
+    on: str = "test"
+    """test, or validation: patients for choosing a regime, so that a search never looks at test patients."""
     masks: int = 2
     """Fixed corruptions of each held-out image."""
     batch: int = 128
@@ -100,6 +102,8 @@ class EvaluationConfig:
             raise ConfigError(found)
 
     def _problems(self) -> Iterator[str]:
+        if self.on not in ("test", "validation"):
+            yield f"evaluation.on must be test or validation, got {self.on!r}"
         for name, least in (("masks", 1), ("batch", 1), ("bootstrap", 100)):
             if getattr(self, name) < least:
                 yield f"evaluation.{name} must be at least {least}, got {getattr(self, name)}"
@@ -111,6 +115,19 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimConfig:
+    """What runs at the same time; none of it changes a bit of any result."""
+
+    arms_at_once: int = 1
+    """Arms trained at the same time, each in a process of its own with `threads` threads."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        if not 1 <= self.arms_at_once <= 256:
+            raise ConfigError(f"sim.arms_at_once must lie in [1, 256], got {self.arms_at_once}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SimulationConfig:
     """One run."""
 
@@ -119,7 +136,9 @@ class SimulationConfig:
     runs: str = "runs"
     """Where runs are kept."""
     seed: int = 0
-    """Public seed of everything in the run."""
+    """Public seed of the data: phantom, who is held out, hospitals, held-out corruptions, bootstrap."""
+    seeds: list[int] = field(default_factory=list)
+    """Training seeds (weights, draws, augmentation, masks): every arm is trained once with each; empty: `seed`."""
     threads: int = 2
     """CPU threads of torch; part of what fixes every bit."""
     arms: list[str] = field(default_factory=lambda: list(ARMS))
@@ -131,6 +150,7 @@ class SimulationConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     federation: FederationConfig = field(default_factory=FederationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    sim: SimConfig = field(default_factory=SimConfig)
     skip: dict[str, list[int]] = field(default_factory=dict)
     """Rounds that a hospital sits out, for example `{north: [3, 4]}`."""
 
@@ -145,7 +165,14 @@ class SimulationConfig:
             found.append(f"arms: {', '.join(unknown)} is none of {', '.join(ARMS)}")
         if self.training.devices != 1:
             found.append(f"training.devices must be 1 where hospitals share a machine, got {self.training.devices}")
-        if "federated" not in self.arms:
-            found.append("arms must include federated")
+        if not self.arms:
+            found.append(f"arms must name at least one of {', '.join(ARMS)}")
+        if len(set(self.seeds)) != len(self.seeds):
+            found.append(f"seeds must differ from one another, got {self.seeds}")
         if found:
             raise ConfigError(found)
+
+    @property
+    def training_seeds(self) -> list[int]:
+        """The seeds that arms are trained with, in order."""
+        return list(self.seeds) or [self.seed]

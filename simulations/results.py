@@ -34,6 +34,12 @@ class Scored:
     """Task to probe (linear, knn) to mean, low, high, reason."""
 
 
+Results = dict[str, tuple[Trained, Scored]]
+"""Arms that were trained with one seed, by name; a hospital alone is `local:<hospital>`."""
+BySeed = dict[int, Results]
+"""The same for each training seed, in the order of the configuration."""
+
+
 def save_result(folder: Path, trained: Trained, scored: Scored) -> None:
     """Write `arm.safetensors`, whole or not at all; an arm that has one is finished."""
     meta = {

@@ -16,7 +16,7 @@ from core.models.build import build_model
 from core.objectives.dual_mim import DualMIM
 from simulations.arms import Bench
 from simulations.config import TaskConfig
-from simulations.results import Scored
+from simulations.results import Scored, load_result, save_result
 
 SPLITS = ("train", "validation", "test")
 
@@ -30,7 +30,7 @@ class Scorer:
         prepared = bench.prepared
         organs = set(bench.plan.mix)
         self._rows = {
-            split: tuple(row for row in prepared.rows(split) if prepared.manifest.records[row].organ in organs)
+            split: tuple(row for row in self._of(split) if prepared.manifest.records[row].organ in organs)
             for split in SPLITS
         }
         if empty := [split for split in ("validation", "test") if not self._rows[split]]:
@@ -97,7 +97,7 @@ class Scorer:
         return {"linear": asdict(linear_probe(*sets, seed=seed)), "knn": asdict(knn_probe(*sets, seed=seed))}
 
     def _features(self, network: DualMIM, task: TaskConfig, split: str) -> Features:
-        rows, labels = labelled(task, [(row, self._record(row)) for row in self._bench.prepared.rows(split)])
+        rows, labels = labelled(task, [(row, self._record(row)) for row in self._of(split)])
         config = self._bench.config
         values = features(
             network.encoder,
@@ -109,8 +109,19 @@ class Scorer:
         patients = np.array([self._record(row).patient for row in rows], dtype=np.str_)
         return Features(values_ND=values, labels_N=np.array(labels, dtype=np.int64), patients_N=patients)
 
+    def _of(self, split: str) -> list[int]:
+        """Rows of a part; in a search (`evaluation.on`) validation patients stand in for those of the test."""
+        return self._bench.prepared.rows(self._bench.config.evaluation.on if split == "test" else split)
+
     def _record(self, row: int) -> Record:
         return self._bench.prepared.manifest.records[row]
+
+
+def train_and_score(bench: Bench, name: str, scorer: Scorer) -> None:
+    """Train and score one arm and keep the result; a finished one stays as it is."""
+    if load_result(bench.arms / name) is None:
+        trained = bench.train(name)
+        save_result(bench.arms / name, trained, scorer.score(trained.model))
 
 
 def labelled(task: TaskConfig, records: list[tuple[int, Record]]) -> tuple[list[int], list[int]]:

@@ -47,7 +47,7 @@ Make = Callable[..., Any]
         ("=3", "'=3': an override is written key=value"),
         ("data=3", "data is a section, found 3"),
         ("seed={a: 1}", "seed is a single value, found the keys a"),
-        ("arms=[local]", "arms must include federated"),
+        ("arms=[]", "arms must name at least one of"),
         ("arms=[federated,magic]", "arms: magic is none of random_init, local"),
         ("federation.codec=zip", "codec 'zip' is unknown; exact and bf16 are known"),
         ("name=${nowhere}", "name: "),

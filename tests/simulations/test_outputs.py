@@ -78,7 +78,7 @@ def test_the_best_hospital_and_the_reference_are_chosen_on_validation_patients(
     whole_run: Path, metrics: dict[str, Any]
 ) -> None:
     def validation(arm: str) -> float:
-        found = load_result(whole_run / "arms" / arm)
+        found = load_result(whole_run / "arms" / "seed-0" / arm)
         assert found is not None
         losses = found[1].validation.values()
         return sum(  # organ-balanced
@@ -113,14 +113,14 @@ def test_the_gap_is_the_ratio_of_the_documented_losses(metrics: dict[str, Any]) 
 
 
 def test_bytes_are_models_times_messages(whole_run: Path, metrics: dict[str, Any]) -> None:
-    found = load_result(whole_run / "arms" / "federated")
+    found = load_result(whole_run / "arms" / "seed-0" / "federated")
     assert found is not None
     model = sum(value.nbytes for value in found[0].model.values())
     assert metrics["bytes"] == {"up": 3 * 3 * model, "down": 3 * 3 * model}
 
 
 def test_the_final_hash_is_that_of_the_model_and_of_the_last_receipt(whole_run: Path, metrics: dict[str, Any]) -> None:
-    found = load_result(whole_run / "arms" / "federated")
+    found = load_result(whole_run / "arms" / "seed-0" / "federated")
     assert found is not None
     receipts = [json.loads(line) for line in (whole_run / "receipts.jsonl").read_text().splitlines()]
     assert metrics["final_hash"] == digest_of(found[0].model) == receipts[-1]["model_hash"]
@@ -133,7 +133,7 @@ def test_receipts_are_chained_and_those_of_the_server(whole_run: Path) -> None:
     assert json.loads(lines[0])["previous"] == ""
     for earlier, later in pairwise(lines):
         assert json.loads(later)["previous"] == hashlib.sha256(earlier.encode()).hexdigest()
-    store = Store(whole_run / "arms" / "federated" / "server")
+    store = Store(whole_run / "arms" / "seed-0" / "federated" / "server")
     assert store.receipts_path.read_text().splitlines() == lines
 
 
@@ -147,7 +147,7 @@ def test_the_released_encoder_loads_into_the_encoder_of_its_own_document(whole_r
     assert document["sha256"] == digest_of(tensors)
     encoder = build_encoder(EncoderConfig(**document["encoder"]), seed=0)
     assert set(encoder.state_dict()) == set(tensors)
-    found = load_result(whole_run / "arms" / "federated")
+    found = load_result(whole_run / "arms" / "seed-0" / "federated")
     assert found is not None
     for name, value in tensors.items():
         assert np.array_equal(found[0].model[f"encoder.{name}"], value)

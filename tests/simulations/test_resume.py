@@ -220,7 +220,7 @@ def test_resuming_a_finished_run_writes_its_files_again(comparable: Make, simula
 
 def test_a_damaged_arm_is_named_and_can_be_trained_again(comparable: Make, simulator: Make, tmp_path: Path) -> None:
     assert simulator("name=r").exit_code == 0
-    path = tmp_path / "runs" / "r" / "arms" / "federated" / "arm.safetensors"
+    path = tmp_path / "runs" / "r" / "arms" / "seed-0" / "federated" / "arm.safetensors"
     metrics = comparable(tmp_path / "runs" / "r")
     path.write_bytes(path.read_bytes()[:100])
     refused = simulator("name=r", "--resume")
