@@ -99,10 +99,19 @@ def _arm(trained: Trained, scored: Scored, mix: Mapping[str, float]) -> dict[str
     by_organ = {o: float(np.mean([loss for at, loss in scored.test.values() if at == o])) for o in organs}
     return {
         "held_out_loss": {"overall": organ_balanced(scored.test, mix), **by_organ},
-        "tasks": scored.tasks,
+        "tasks": _without_patients(scored.tasks),
         "images": trained.images,
         "seconds": trained.seconds,
     }
+
+
+def _without_patients(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The scores without `by_patient`: patients are named in the arm's own folder only."""
+    return {
+        task: {probe: {key: value for key, value in score.items() if key != "by_patient"}
+               for probe, score in probes.items()}
+        for task, probes in tasks.items()
+    }  # fmt: skip
 
 
 def _mean_arm(arms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

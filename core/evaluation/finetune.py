@@ -58,8 +58,8 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError with every problem."""
-        if found := [f"finetune.{problem}" for problem in self.problems()]:
-            raise ConfigError(found)
+        if found := list(self.problems()):
+            raise ConfigError(found, title="fine-tuning")
 
     def problems(self) -> Iterator[str]:
         """What is out of its range, one sentence a field."""
