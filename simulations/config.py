@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from core.data.augmentation import AugmentationConfig
 from core.errors import ConfigError
+from core.evaluation.finetune import FinetuneConfig
 from core.models.encoder import EncoderConfig
 from core.objectives.dual_mim import ObjectiveConfig
 from core.training.settings import TrainingConfig
@@ -81,6 +82,27 @@ class TaskConfig:
     """Values of the column, in order; others are left out. `a|b` merges two."""
 
 
+@dataclass(kw_only=True)  # not frozen, as TaskConfig
+class SegmentationConfig(FinetuneConfig):
+    """One segmentation task: whose masks, for how many labelled patients; and how encoder and head are fine-tuned."""
+
+    dataset: str = ""
+    """The manifest's `dataset` value; empty for all. Images without a mask are left out."""
+    organ: str = ""
+    """Only images of this organ; empty for all."""
+    budgets: list[int] = field(default_factory=lambda: [8, 32])
+    """Labelled patients to fine-tune on, one score each; empty for the frozen encoder's score alone."""
+
+    def __post_init__(self) -> None:
+        """Nothing: `EvaluationConfig` checks its tasks, since it knows their names."""
+
+    def problems(self) -> Iterator[str]:
+        """What is out of its range, one sentence a field."""
+        yield from super().problems()
+        if any(budget < 1 for budget in self.budgets) or len(set(self.budgets)) != len(self.budgets):
+            yield f"budgets must be different numbers of at least 1, got {list(self.budgets)}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """How the arms are compared."""
@@ -95,6 +117,10 @@ class EvaluationConfig:
     """Draws of the paired bootstrap over patients."""
     tasks: dict[str, TaskConfig] = field(default_factory=dict)
     """Probes by name."""
+    segmentation: dict[str, SegmentationConfig] = field(default_factory=dict)
+    """Segmentation tasks by name; a name may stand among `tasks` too."""
+    random_inits: int = 1
+    """Random initializations that the scores of `random_init` are the mean over."""
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
@@ -104,7 +130,7 @@ class EvaluationConfig:
     def _problems(self) -> Iterator[str]:
         if self.on not in ("test", "validation"):
             yield f"evaluation.on must be test or validation, got {self.on!r}"
-        for name, least in (("masks", 1), ("batch", 1), ("bootstrap", 100)):
+        for name, least in (("masks", 1), ("batch", 1), ("bootstrap", 100), ("random_inits", 1)):
             if getattr(self, name) < least:
                 yield f"evaluation.{name} must be at least {least}, got {getattr(self, name)}"
         for name, task in self.tasks.items():
@@ -112,6 +138,8 @@ class EvaluationConfig:
                 yield f"evaluation.tasks.{name}.column must be label or organ, got {task.column!r}"
             if len(task.classes) < 2:
                 yield f"evaluation.tasks.{name}.classes must name two classes or more"
+        for name, segmentation in self.segmentation.items():
+            yield from (f"evaluation.segmentation.{name}.{problem}" for problem in segmentation.problems())
 
 
 @dataclass(frozen=True, kw_only=True)

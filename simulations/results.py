@@ -31,7 +31,7 @@ class Scored:
     test: PatientLosses
     validation: PatientLosses
     tasks: dict[str, dict[str, dict[str, Any]]]
-    """Task to probe (linear, knn) to mean, low, high, reason."""
+    """Task to probe (linear, knn, frozen, finetune_<patients>) to mean, low, high, reason, ..., by_patient."""
 
 
 Results = dict[str, tuple[Trained, Scored]]

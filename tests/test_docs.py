@@ -34,6 +34,7 @@ TINY = (
     "training.batch=2", "federation.rounds=1", "federation.local_steps=1", "federation.min_patients=2",
     "evaluation.masks=1", "evaluation.bootstrap=100",
     "evaluation.tasks={organ: {column: organ, classes: [heart, liver]}}",
+    "evaluation.segmentation={lesion: {organ: liver, budgets: [1], steps: 1, batch: 2, repeats: 1}}",
 )  # fmt: skip
 """Two hospitals, one round of one step, every arm."""
 

@@ -169,7 +169,8 @@ def _line(axis: Axes, arm: str, points: np.ndarray) -> Any:
 def probe_scores(arms: Mapping[str, Mapping[str, Any]]) -> str:
     """Balanced accuracy of the main arms, a panel a task; filled: linear, hollow: k nearest neighbours."""
     shown = [arm for arm in MAIN_ARMS if arm in arms]
-    tasks = sorted({task for arm in shown for task in arms[arm].get("tasks", {})})
+    tasks = sorted({task for arm in shown for task, scores in arms[arm].get("tasks", {}).items()
+                    if {"linear", "knn"} & set(scores)})  # fmt: skip
     if not tasks:
         return ""
     figure, axes = new_figure(0.9 + (0.5 + 0.36 * len(shown)) * len(tasks), rows=len(tasks), sharex=True)

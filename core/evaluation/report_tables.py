@@ -10,7 +10,9 @@ from core.evaluation.report_page import bullets, folded, section, table, text
 MOST_ROUNDS = 25
 """Rounds shown without a click."""
 
-PROBES = {"linear": "linear", "knn": "k-NN"}
+PROBES = {"linear": "linear", "knn": "k-NN", "frozen": "Dice, frozen"}
+FINETUNE = "finetune_"
+"""Prefix of a score after fine-tuning; the number of labelled patients follows."""
 
 
 def organs_of(metrics: Mapping[str, Any]) -> list[str]:
@@ -22,7 +24,21 @@ def probes_of(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(task, probe) of any arm, by name."""
     tasks = [arm.get("tasks", {}) for arm in metrics["arms"].values()]
     return sorted({(task, probe) for arm in tasks for task, probes in arm.items() for probe in probes},
-                  key=lambda pair: (pair[0], list(PROBES).index(pair[1]) if pair[1] in PROBES else 9))  # fmt: skip
+                  key=lambda pair: (pair[0], _order(pair[1]), pair[1]))  # fmt: skip
+
+
+def probe_label(probe: str) -> str:
+    """A probe's name in a heading."""
+    patients = probe.removeprefix(FINETUNE)
+    return f"Dice, {patients} patients" if probe.startswith(FINETUNE) else PROBES.get(probe, probe)
+
+
+def _order(probe: str) -> int:
+    """Probes of the frozen encoder first, then fine-tuning by the number of patients."""
+    patients = probe.removeprefix(FINETUNE)
+    if probe.startswith(FINETUNE) and patients.isdecimal():
+        return len(PROBES) + int(patients)
+    return list(PROBES).index(probe) if probe in PROBES else len(PROBES)
 
 
 def arms_section(metrics: Mapping[str, Any]) -> str:
@@ -30,7 +46,8 @@ def arms_section(metrics: Mapping[str, Any]) -> str:
     main, rest = main_first(metrics["arms"])
     note = (
         "Held-out loss: mean of patients, organs weighted by the target mix; lower is better, no unit. Probes: "
-        "balanced accuracy on test patients with its 95% interval; higher is better. Seconds: training only."
+        "balanced accuracy, or Dice where it says so, on test patients with the 95% interval; higher is better. "
+        "Seconds: training only."
     )
     return section(
         "The arms",
@@ -53,7 +70,7 @@ def _rest(metrics: Mapping[str, Any], arms: Sequence[str]) -> str:
 def _arms_table(metrics: Mapping[str, Any], arms: Sequence[str]) -> str:
     organs, probes = organs_of(metrics), probes_of(metrics)
     head = ["arm", "held-out loss", *(text(words(organ)) for organ in organs)]
-    head += [f"{text(words(task))}<small>{text(PROBES.get(probe, probe))}</small>" for task, probe in probes]
+    head += [f"{text(words(task))}<small>{text(probe_label(probe))}</small>" for task, probe in probes]
     rows = []
     for arm in arms:
         entry = metrics["arms"][arm]
@@ -82,7 +99,7 @@ def _missing(metrics: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
                 if score.get("mean") is None:
                     reason = score.get("reason") or "no reason given"
                     found.setdefault((task, probe, reason), []).append(arm_label(arm))
-    return [f"Not shown, {words(task)}, {PROBES.get(probe, probe)}: {reason} ({', '.join(names)})."
+    return [f"Not shown, {words(task)}, {probe_label(probe)}: {reason} ({', '.join(names)})."
             for (task, probe, reason), names in found.items()]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from core.evaluation.arms import LOCAL, arm_label, main_first
 from core.evaluation.formats import bounds, loss, share, words
-from core.evaluation.report_tables import PROBES, organs_of, probes_of
+from core.evaluation.report_tables import organs_of, probe_label, probes_of
 
 WIDTH = 80
 """Columns of a terminal that show everything; in a wider one the tables stay as they are."""
@@ -29,7 +29,7 @@ Column = tuple[str, Callable[[Arm], str]]
 
 
 def terminal_table(metrics: Mapping[str, Any]) -> Group:
-    """Arms as rows; held-out loss overall and by organ, then the probes' balanced accuracy with its interval.
+    """Arms as rows; held-out loss overall and by organ, then the probes' scores with their intervals.
 
     Names are shown as they are: square brackets in a hospital's name are no markup.
     """
@@ -43,7 +43,7 @@ def terminal_table(metrics: Mapping[str, Any]) -> Group:
         shown.append(Text("\nheld-out loss (lower is better)", style="italic"))
         shown += [_table(metrics, [overall, *part], justify="right") for part in losses]
     if probes:
-        shown.append(Text("\nbalanced accuracy and its 95% interval (higher is better)", style="italic"))
+        shown.append(Text("\nbalanced accuracy or Dice, and the 95% interval (higher is better)", style="italic"))
         shown += [_table(metrics, part, justify="left") for part in probes]
     return Group(*shown)
 
@@ -68,7 +68,7 @@ def _probe(task: str, probe: str) -> Column:
         score = arm.get("tasks", {}).get(task, {}).get(probe)
         return f"{share((score or {}).get('mean'))} {bounds(score).replace(' to ', '-')}".strip()
 
-    return f"{words(task)}\n{PROBES.get(probe, probe)}", cell
+    return f"{words(task)}\n{probe_label(probe)}", cell
 
 
 def _table(metrics: Mapping[str, Any], columns: Sequence[Column], *, justify: JustifyMethod) -> Table:
