@@ -6,39 +6,11 @@ from typing import Any
 from core.evaluation.arms import arm_label, arm_meaning, main_first
 from core.evaluation.formats import NONE, bounds, count, loss, share, words
 from core.evaluation.report_page import bullets, folded, section, table, text
+from core.evaluation.result_tables import Table
+from core.evaluation.scores import organs_of, probe_label, probes_of, score_of
 
 MOST_ROUNDS = 25
 """Rounds shown without a click."""
-
-PROBES = {"linear": "linear", "knn": "k-NN", "frozen": "Dice, frozen"}
-FINETUNE = "finetune_"
-"""Prefix of a score after fine-tuning; the number of labelled patients follows."""
-
-
-def organs_of(metrics: Mapping[str, Any]) -> list[str]:
-    """Organs with a held-out loss in any arm, by name."""
-    return sorted({o for arm in metrics["arms"].values() for o in arm.get("held_out_loss", {})} - {"overall"})
-
-
-def probes_of(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(task, probe) of any arm, by name."""
-    tasks = [arm.get("tasks", {}) for arm in metrics["arms"].values()]
-    return sorted({(task, probe) for arm in tasks for task, probes in arm.items() for probe in probes},
-                  key=lambda pair: (pair[0], _order(pair[1]), pair[1]))  # fmt: skip
-
-
-def probe_label(probe: str) -> str:
-    """A probe's name in a heading."""
-    patients = probe.removeprefix(FINETUNE)
-    return f"Dice, {patients} patients" if probe.startswith(FINETUNE) else PROBES.get(probe, probe)
-
-
-def _order(probe: str) -> int:
-    """Probes of the frozen encoder first, then fine-tuning by the number of patients."""
-    patients = probe.removeprefix(FINETUNE)
-    if probe.startswith(FINETUNE) and patients.isdecimal():
-        return len(PROBES) + int(patients)
-    return list(PROBES).index(probe) if probe in PROBES else len(PROBES)
 
 
 def arms_section(metrics: Mapping[str, Any]) -> str:
@@ -46,12 +18,12 @@ def arms_section(metrics: Mapping[str, Any]) -> str:
     main, rest = main_first(metrics["arms"])
     note = (
         "Held-out loss: mean of patients, organs weighted by the target mix; lower is better, no unit. Probes: "
-        "balanced accuracy, or Dice where it says so, on test patients with the 95% interval; higher is better. "
-        "Seconds: training only."
+        "balanced accuracy, or Dice where the encoder is frozen or fine-tuned for segmentation, on test patients with "
+        "its 95% interval; higher is better. Seconds: training only."
     )
     return section(
         "The arms",
-        _arms_table(metrics, main),
+        _arms_table(metrics, main, organs=False),
         f'<p class="soft">{text(note)}</p>',
         bullets(_missing(metrics, main)),
         folded("What the arms are", bullets(_meanings(metrics, main))),
@@ -59,17 +31,24 @@ def arms_section(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def plain_table(found: Table, *, ours: str = "") -> str:
+    """A table of text, escaped; the row that is headed by `ours` stands out. Nothing where there is no row."""
+    rows = [("ours" if ours and row[0] == ours else "", [text(cell) for cell in row]) for row in found.rows]
+    return table([text(cell) for cell in found.head], rows, words=found.words) if rows else ""
+
+
 def _meanings(metrics: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
     return [f"{arm_label(arm)}: {arm_meaning(arm, metrics.get('reference', ''))}." for arm in arms]
 
 
 def _rest(metrics: Mapping[str, Any], arms: Sequence[str]) -> str:
-    return _arms_table(metrics, arms) + bullets(_missing(metrics, arms)) if arms else ""
+    return _arms_table(metrics, arms, organs=True) + bullets(_missing(metrics, arms)) if arms else ""
 
 
-def _arms_table(metrics: Mapping[str, Any], arms: Sequence[str]) -> str:
-    organs, probes = organs_of(metrics), probes_of(metrics)
-    head = ["arm", "held-out loss", *(text(words(organ)) for organ in organs)]
+def _arms_table(metrics: Mapping[str, Any], arms: Sequence[str], *, organs: bool) -> str:
+    """The arms by row; the organs' losses of the main arms stand in a table of their own."""
+    shown, probes = organs_of(metrics) if organs else [], probes_of(metrics)
+    head = ["arm", "held-out loss", *(text(words(organ)) for organ in shown)]
     head += [f"{text(words(task))}<small>{text(probe_label(probe))}</small>" for task, probe in probes]
     rows = []
     for arm in arms:
@@ -77,8 +56,8 @@ def _arms_table(metrics: Mapping[str, Any], arms: Sequence[str]) -> str:
         losses = entry.get("held_out_loss", {})
         meaning = arm_meaning(arm, metrics.get("reference", ""))
         name = f'<span title="{text(meaning)}">{text(arm_label(arm))}</span>'
-        cells = [name, *(loss(losses.get(key)) for key in ["overall", *organs])]
-        cells += [_probe_cell(entry.get("tasks", {}).get(task, {}).get(probe)) for task, probe in probes]
+        cells = [name, *(loss(losses.get(key)) for key in ["overall", *shown])]
+        cells += [_probe_cell(score_of(entry, task, probe)) for task, probe in probes]
         rows.append(
             ("ours" if arm == "federated" else "", [*cells, count(entry.get("images")), count(entry.get("seconds"))])
         )
