@@ -13,7 +13,7 @@ from core.errors import ConfigError, PlanError
 from core.federation.codec import codec_for
 from core.federation.organs import fedavg, organ_aware
 from core.federation.plan import Plan
-from core.federation.tensors import Tensors, spec_of, state_of
+from core.federation.tensors import Tensors, digest_of, problems_with, spec_of, state_of
 from core.models.build import build_model
 from core.models.encoder import EncoderConfig
 from core.objectives.dual_mim import ObjectiveConfig
@@ -117,11 +117,14 @@ def study_from_json(values: Mapping[str, Any]) -> StudyConfig:
     return StudyConfig(name=values["name"], seed=values["seed"], weighting=values["weighting"], **sections)
 
 
-def make_plan(study: StudyConfig, counts: Mapping[str, Mapping[str, int]]) -> tuple[Plan, Tensors]:
-    """The plan and the first global model.
+def make_plan(
+    study: StudyConfig, counts: Mapping[str, Mapping[str, int]], *, start: Tensors | None = None
+) -> tuple[Plan, Tensors]:
+    """The plan and the first global model: `start`, or random weights by the study's seed.
 
     Raises:
-        PlanError: No organ reaches the floor, a hospital has nothing to train on, or a count names no organ.
+        PlanError: No organ reaches the floor, a hospital has nothing to train on, a count names no organ, or `start` is
+            no model of this architecture.
     """
     _check_organs(counts)
     federation = study.federation
@@ -133,13 +136,17 @@ def make_plan(study: StudyConfig, counts: Mapping[str, Mapping[str, int]]) -> tu
         )
     sections = study_to_json(study)
     model = state_of(build_model(sections["encoder"], sections["objective"], seed=study.seed))
+    if start is not None:
+        if found := problems_with(start, spec_of(model)):
+            raise PlanError(found, title="the model to start from")
+        model = start
     parameters = sum(value.size for value in model.values())
     bound = federation.norm_bound or update_bound(study.training, steps=federation.local_steps, parameters=parameters)
     plan = Plan(
         study=study.name,
         seed=study.seed,
         code_version=__version__,
-        environment={"torch": torch.__version__, "threads": torch.get_num_threads()},
+        environment=_environment(start),
         rounds=federation.rounds,
         local_steps=federation.local_steps,
         encoder=sections["encoder"],
@@ -160,6 +167,12 @@ def make_plan(study: StudyConfig, counts: Mapping[str, Mapping[str, int]]) -> tu
         tensors=spec_of(model),
     )
     return plan, model
+
+
+def _environment(start: Tensors | None) -> dict[str, Any]:
+    """What fixes every bit beside the seed: torch, threads, and the model that was given to start from."""
+    found = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    return found if start is None else {**found, "start": digest_of(start)}
 
 
 def _check_organs(counts: Mapping[str, Mapping[str, int]]) -> None:

@@ -18,7 +18,7 @@ from core.data.sampling import OrganSampler
 from core.evaluation.arms import LOCAL
 from core.federation.organs import target_mix
 from core.federation.plan import Plan, plan_from
-from core.federation.tensors import state_of
+from core.federation.tensors import Tensors, load_state, state_of
 from core.models.build import build_model
 from core.training.pretrain import Pretraining
 from core.training.settings import TrainingConfig
@@ -33,6 +33,7 @@ from simulations.display import ArmProgress, Display
 from simulations.grid import run_federation
 from simulations.prepare import Prepared, node_configs
 from simulations.results import Curve, Trained
+from simulations.warm_start import start_file, start_of
 
 
 def study_of(config: SimulationConfig, *, weighting: str, seed: int | None = None) -> StudyConfig:
@@ -63,6 +64,8 @@ class Bench:
     reinstate: tuple[str, ...] = ()
     """Hospitals whose quarantine a person has lifted."""
     deadline: Deadline = field(default_factory=Deadline)
+    start: Tensors | None = None
+    """What arms start from; None is random weights by the training seed."""
 
     @property
     def seed(self) -> int:
@@ -77,6 +80,8 @@ class Bench:
     def names(self) -> Iterator[str]:
         """The arms that the configuration asks for, in the order of training; the hospitals' come first."""
         wanted = self.config.arms
+        if self.seed in self.config.initial_seeds:
+            wanted = [arm for arm in wanted if arm == "random_init"]
         if "random_init" in wanted:
             yield "random_init"
         if "local" in wanted:
@@ -120,6 +125,7 @@ class Bench:
                     "study": json.dumps(study_to_json(study)),
                     "folder": str(store.folder),
                     "reinstate": ",".join(self.reinstate),
+                    "start": str(start_file(self.config.warm_start) or ""),
                 },
             )
         plan = plan_from((store.folder / "plan.json").read_text())
@@ -167,6 +173,8 @@ class Bench:
         rounds = self.config.federation.rounds
         settings: TrainingConfig = replace(self.config.training, batch=batch)
         model = build_model(self.plan.encoder, self.plan.objective, seed=self.plan.seed)
+        if self.start is not None:
+            load_state(model, self.start)
         training = Pretraining(model, config=settings, total_steps=rounds * segment)
         path = folder / "snapshot.safetensors"
         step, curve, seconds = _resume(path, training)
@@ -210,10 +218,12 @@ class _Rounds:
             self._deadline.check(f"round {state.round} of {self._total}")
 
 
-def plan_of(config: SimulationConfig, prepared: Prepared, *, seed: int | None = None) -> Plan:
+def plan_of(
+    config: SimulationConfig, prepared: Prepared, *, seed: int | None = None, start: Tensors | None = None
+) -> Plan:
     """The organ-aware federation's plan, made before any training so that every arm uses its organs and mix."""
     counts = {site: {o: n for o, n in held.items() if n} for site, held in prepared.case_mix.items()}
-    return make_plan(study_of(config, weighting="organ_aware", seed=seed), counts)[0]
+    return make_plan(study_of(config, weighting="organ_aware", seed=seed), counts, start=start)[0]
 
 
 def benches_of(
@@ -225,18 +235,20 @@ def benches_of(
     reinstate: tuple[str, ...],
     deadline: Deadline,
 ) -> list[Bench]:
-    """One bench a training seed; they differ in the plan's seed alone."""
+    """One bench a training seed, then one for each further random start; they differ in the plan's seed alone."""
+    start = start_of(config.warm_start)
     return [
         Bench(
             config=config,
             prepared=prepared,
-            plan=plan_of(config, prepared, seed=seed),
+            plan=plan_of(config, prepared, seed=seed, start=start),
+            start=start,
             display=display,
             folder=folder,
             reinstate=reinstate,
             deadline=deadline,
         )
-        for seed in config.training_seeds
+        for seed in [*config.training_seeds, *config.initial_seeds]
     ]
 
 

@@ -16,6 +16,8 @@ from simulations.saved_run import SavedRun, Settings
 
 ARMS = ("random_init", "local_mean", "federated", "centralized")
 """Whose held-out loss the table shows."""
+SCORED = ("random_init", "centralized")
+"""Whose Dice the table shows where no run has a federated arm."""
 HELD_OUT = ("seed", "data.", "encoder.side", "encoder.patch", "evaluation.masks")
 """What decides which images and corruptions a held-out loss is of, beside the objective."""
 OTHER_OBJECTIVE = (
@@ -90,21 +92,29 @@ def results_table(runs: Sequence[SavedRun]) -> Table:
     keys = differing(runs)
     head = ["run", "settings that differ", *(f"loss, {arm_label(arm)}" for arm in ARMS), "gap closed (95% interval)",
             "gap closed by FedAvg", "loss of the rarest organ, federated"]  # fmt: skip
-    ours = [run.metrics["arms"].get("federated") or {} for run in runs]
-    pairs = probes_in(ours, segmentation=True)
-    head += [f"Dice, {words(task)}, {probe_label(probe)}" for task, probe in pairs]
+    shown_arms = [arm for arm in SCORED if any(arm in run.metrics["arms"] for run in runs)]
+    if any("federated" in run.metrics["arms"] for run in runs):
+        shown_arms = ["federated"]
+    scored = [(arm, *pair) for pair in _pairs(runs) for arm in shown_arms]
+    head += [f"Dice, {words(task)}, {probe_label(probe)}, {arm_label(arm)}" for arm, task, probe in scored]
     rows = []
-    for run, federated in zip(runs, ours, strict=True):
+    for run in runs:
         metrics, arms = run.metrics, run.metrics["arms"]
         shown = comparable(run, runs[0])
         settings = "; ".join(f"{key}={described(run.settings, key)}" for key in keys) if run.settings else NONE
         losses = [_loss(arms.get(arm), "overall") if shown else NONE for arm in ARMS]
         gaps = [with_interval(metrics.get(key), share) for key in ("gap_closed", "gap_closed_fedavg")]
         rarest = next(iter(metrics.get("rarest") or []), None)
-        rare = f"{_loss(federated, rarest)} ({words(rarest)})" if rarest and shown else NONE
-        dice = [with_interval(score_of(federated, *pair), share, key="mean") for pair in pairs]
+        rare = f"{_loss(arms.get('federated'), rarest)} ({words(rarest)})" if rarest and shown else NONE
+        dice = [
+            with_interval(score_of(arms.get(arm) or {}, task, probe), share, key="mean") for arm, task, probe in scored
+        ]
         rows.append([run.name, settings or "none", *losses, *gaps, rare, *dice])
     return Table(head, rows, words=(1,))
+
+
+def _pairs(runs: Sequence[SavedRun]) -> list[tuple[str, str]]:
+    return probes_in([arm for run in runs for arm in run.metrics["arms"].values()], segmentation=True)
 
 
 def _loss(arm: Mapping[str, Any] | None, organ: str) -> str:

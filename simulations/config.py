@@ -1,5 +1,6 @@
 """The configuration of one simulated federation, and of the comparison of its arms."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -179,6 +180,8 @@ class SimulationConfig:
     federation: FederationConfig = field(default_factory=FederationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     sim: SimConfig = field(default_factory=SimConfig)
+    warm_start: str = ""
+    """A finished run's folder: every arm of ours starts from its `centralized` arm in place of random weights."""
     skip: dict[str, list[int]] = field(default_factory=dict)
     """Rounds that a hospital sits out, for example `{north: [3, 4]}`."""
 
@@ -204,3 +207,10 @@ class SimulationConfig:
     def training_seeds(self) -> list[int]:
         """The seeds that arms are trained with, in order."""
         return list(self.seeds) or [self.seed]
+
+    @property
+    def initial_seeds(self) -> list[int]:
+        """Further seeds of which only the random weights are scored, so that there are `evaluation.random_inits`."""
+        taken = self.training_seeds
+        fresh = (seed for seed in itertools.count() if seed not in taken)
+        return list(itertools.islice(fresh, max(0, self.evaluation.random_inits - len(taken))))

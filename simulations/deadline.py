@@ -18,6 +18,10 @@ class Deadline:
         if self.end is not None and time.time() >= self.end:
             raise TimeIsUp(f"the time is up at {where}; everything is saved, the same command with --resume goes on")
 
+    def minutes_left(self) -> float | None:
+        """Minutes until the moment, at least 0; None when there is none."""
+        return None if self.end is None else max(0.0, (self.end - time.time()) / 60)
+
 
 def deadline_in(minutes: float | None) -> Deadline:
     """The moment so many minutes from now."""

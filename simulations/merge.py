@@ -27,6 +27,8 @@ class Merged:
 
     results: BySeed
     mix: Mapping[str, float]
+    like: "Merged | None" = None
+    """Whose choice of reference and best hospital holds; None chooses here."""
 
     @cached_property
     def names(self) -> list[str]:
@@ -41,12 +43,12 @@ class Merged:
     @cached_property
     def reference(self) -> str | None:
         """The pooled arm with the lower loss on validation patients, mean over the seeds."""
-        return self._chosen([name for name in POOLED if name in self.names])
+        return self.like.reference if self.like else self._chosen([name for name in POOLED if name in self.names])
 
     @cached_property
     def best(self) -> str | None:
         """The hospital alone that did best on validation patients, mean over the seeds."""
-        return self._chosen(self.hospitals)
+        return self.like.best if self.like else self._chosen(self.hospitals)
 
     def of(self, arm: str) -> list[Found]:
         """What was found of an arm, a seed each; `centralized` and `local_best` name what was chosen."""
@@ -72,9 +74,16 @@ class Merged:
     def by_seed(self) -> dict[str, dict[str, Any]]:
         """`metrics.json`'s `by_seed`: held-out losses and scores of each arm with each seed."""
         return {
-            str(seed): {"arms": {name: _short(arm_document([pair], self.mix)) for name, pair in found.items()}}
-            for seed, found in self.results.items()
+            str(seed): {"arms": {name: _short(arm) for name, arm in one.arms().items()}} for seed, one in self.each()
         }
+
+    def each(self) -> list[tuple[int, "Merged"]]:
+        """Each training seed by itself, with this choice of reference and best hospital."""
+        return [
+            (seed, Merged({seed: found}, self.mix, like=self))
+            for seed, found in self.results.items()
+            if self._whole(found)
+        ]
 
     def _derived(self, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}

@@ -12,7 +12,7 @@ from core.federation.tensors import Tensors, digest_of
 from core.files import save_tensors, write_json, write_text
 from server.state import Store
 from simulations.arms import Bench
-from simulations.comparisons import compared
+from simulations.comparisons import by_seed, compared
 from simulations.merge import Merged
 from simulations.model_card import model_card
 from simulations.partition import left_out
@@ -36,10 +36,10 @@ def metrics_of(bench: Bench, merged: Merged) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "name": bench.config.name,
         "code_version": __version__,
-        "seeds": list(merged.results),
+        "seeds": bench.config.training_seeds,
         "scored_on": bench.config.evaluation.on,
         "arms": merged.arms(),
-        "by_seed": merged.by_seed(),
+        "by_seed": by_seed(merged, bench),
         "reference": merged.reference,
         **compared(merged, bench),
         "mix": plan.mix,

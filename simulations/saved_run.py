@@ -59,12 +59,12 @@ def read_runs(paths: Iterable[Path]) -> list[SavedRun]:
 
 def versions_of(run: SavedRun) -> dict[str, str]:
     """The torch build and threads that the federation's plan names; empty where the plan is not there."""
-    path = run.folder / "arms" / "federated" / "server" / "plan.json"
+    path = min(run.folder.glob("arms/seed-*/federated/server/plan.json"), default=None)
+    if path is None:
+        return {}
     try:
         environment = json.loads(path.read_bytes())["environment"]
         return {str(name): str(value) for name, value in environment.items()}
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy the run's folder again") from error
 

@@ -113,7 +113,7 @@ class Scorer:
         return {probe: asdict(score) for probe, score in scores.items()}
 
     def _masked(self, config: SegmentationConfig, split: str) -> Masked:
-        rows = [row for row in self._bench.prepared.rows(split)
+        rows = [row for row in self._of(split)
                 if config.dataset in ("", self._record(row).dataset)
                 and config.organ in ("", self._record(row).organ)]  # fmt: skip
         return masked_images(self._bench.prepared.manifest, self._bench.prepared.cache, rows)
