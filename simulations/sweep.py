@@ -10,7 +10,8 @@ A sweep is a YAML file:
     common: [federation.rounds=16]         # overrides of every run
     runs: {first: [federation.tau=0], second: [federation.tau=1]}
 
-A run's own overrides win over those of the command line, which win over the common ones. Runs go to `<runs>/<sweep>-<name>`, a page that compares them to `<runs>/<sweep>.html` and `.md`.
+A run's own overrides win over those of the command line, which win over the common ones. Runs go to
+`<runs>/<sweep>-<name>`, a page that compares them to `<runs>/<sweep>.html` and a table to `<runs>/<sweep>.md`.
 """
 
 import sys
