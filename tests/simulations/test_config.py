@@ -11,6 +11,7 @@ from simulations.config import (
     DataConfig,
     EvaluationConfig,
     PhantomConfig,
+    SegmentationConfig,
     SimulationConfig,
     TaskConfig,
 )
@@ -99,3 +100,33 @@ def test_a_name_that_is_no_folder_of_its_own(name: str) -> None:
 def test_the_federation_is_always_run() -> None:
     with pytest.raises(ConfigError, match="arms must include federated"):
         SimulationConfig(arms=["local"])
+
+
+def test_segmentation_tasks_load_by_name_with_their_own_training() -> None:
+    overrides = [
+        "evaluation.segmentation.head={dataset: hc18, organ: fetal_head, budgets: [4], steps: 7, learning_rate: 1e-4}",
+        "evaluation.segmentation.lesion={}",
+        "evaluation.random_inits=3",
+    ]
+    evaluation = load(SimulationConfig, path=None, overrides=overrides)[0].evaluation
+    head = evaluation.segmentation["head"]
+    assert (head.dataset, head.organ, head.budgets, head.steps) == ("hc18", "fetal_head", [4], 7)
+    assert head.learning_rate == 1e-4
+    assert evaluation.segmentation["lesion"] == SegmentationConfig()
+    assert evaluation.random_inits == 3
+
+
+def test_every_problem_of_a_segmentation_task_is_listed_with_its_name() -> None:
+    wrong = [
+        "evaluation.segmentation.head={budgets: [8, 8], steps: 0}",
+        "evaluation.segmentation.lesion={budgets: [0], repeats: 0}",
+        "evaluation.random_inits=0",
+        "evaluation.masks=0",
+    ]
+    with pytest.raises(ConfigError) as caught:
+        load(SimulationConfig, path=None, overrides=wrong)
+    assert len(caught.value.problems) == 6
+    for words in ("evaluation.segmentation.head.steps must be at least 1, got 0",
+                  "evaluation.segmentation.lesion.budgets must be different numbers of at least 1, got [0]",
+                  "evaluation.random_inits must be at least 1, got 0"):  # fmt: skip
+        assert words in caught.value.problems
