@@ -152,7 +152,7 @@ def as_page(runs: Sequence[SavedRun]) -> str:
     """The page, one file; names of runs are escaped everywhere."""
     every = {run.name: run.metrics for run in runs}
     alike = {run.name: run.metrics for run in runs if comparable(run, runs[0])}
-    title = f"{len(runs)} runs side by side"
+    title = f"{len(runs)} runs side by side" if len(runs) > 1 else "One run"
     return page(
         title=title,
         body="\n".join(

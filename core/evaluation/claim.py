@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.evaluation.formats import loss, percent, words
+from core.evaluation.formats import difference, loss, percent, words
 
 GAP = "of the gap in held-out loss between hospitals that train alone and one model on the pooled images"
 GAIN = "of what pooled pretraining gains on the tasks"
@@ -77,9 +77,9 @@ def rarest(metrics: Mapping[str, Any]) -> str:
         reason = found.get("reason") or "the difference has no interval"
         return f"{where} federation and FedAvg are not compared: {reason}."
     if low <= 0 <= high:
-        interval = _interval(loss(low), loss(high), metrics)
-        return (f"{where} federation and FedAvg are not told apart: held-out loss differs by {loss(value)} {interval}, "
-                "and the interval holds zero.")  # fmt: skip
+        interval = _interval(difference(low), difference(high), metrics)
+        apart = f"held-out loss differs by {difference(value)} {interval}, and the interval holds zero"
+        return f"{where} federation and FedAvg are not told apart: {apart}."
     better = high < 0
     size = (-high, -low) if better else (low, high)
     interval = _interval(loss(size[0]), loss(size[1]), metrics)

@@ -18,6 +18,13 @@ def loss(value: Any) -> str:
     return f"{value:.3f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.3g}"
 
 
+def difference(value: Any) -> str:
+    """A difference of losses or scores with its sign and three decimals; a very small one with one digit."""
+    if not _finite(value):
+        return NONE
+    return f"{value:+.3f}" if value == 0 or abs(value) >= 0.0005 else f"{value:+.1g}"
+
+
 def share(value: Any) -> str:
     """A share in [0, 1] as a score: two decimals."""
     return f"{value:.2f}" if _finite(value) else NONE

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from core.evaluation.drawing import GRID, INK, Look, plain
 
-SPREAD = 0.62
-"""Part of a row's height over which its marks are spread, so that equal values stay apart."""
+SPREAD, STEP = 0.62, 0.3
+"""Part of a row's height over which its marks are spread, so that equal values stay apart; at most, and each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +58,9 @@ def draw_marks(axis: Axes, rows: Sequence[tuple[str, Sequence[Mark]]], *, most: 
     """
     drawn: dict[str, Line2D] = {}
     for row, (_, marks) in enumerate(rows):
+        spread = min(SPREAD, STEP * (len(marks) - 1))
         for position, mark in enumerate(marks):
-            place = row + (SPREAD * (position / (len(marks) - 1) - 0.5) if len(marks) > 1 else 0)
+            place = row + spread * (position / max(1, len(marks) - 1) - 0.5)
             if mark.seeds:
                 axis.plot(mark.seeds, [place] * len(mark.seeds), ".", color=mark.look.colour, markersize=4, alpha=0.75)
             if mark.value is not None:

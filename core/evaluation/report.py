@@ -76,7 +76,11 @@ def draw(report: ReportData) -> Drawings:
 def _held_out_curves(report: ReportData) -> Mapping[str, Sequence[tuple[float, float]]]:
     if report.held_out_curve:
         return report.held_out_curve
-    curves = {name: arm.get("held_out_curve") or [] for name, arm in report.metrics.get("arms", {}).items()}
+    curves = {
+        name: arm.get("held_out_curve") or []
+        for name, arm in report.metrics.get("arms", {}).items()
+        if not arm.get("role")  # a derived arm would repeat another's curve
+    }
     return {name: curve for name, curve in curves.items() if curve}
 
 

@@ -30,7 +30,7 @@ h1 { font-size: 1.5rem; margin: 1rem 0 .25rem; } h2 { font-size: 1.2rem; margin:
 p, ul, figcaption { max-width: 48rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 th, td { padding: .35rem .5rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--grid); }
-th { font-weight: 600; } thead th { vertical-align: bottom; }
+th { font-weight: 600; } thead th { vertical-align: bottom; min-width: 4.2rem; }
 th:first-child, td.text, th.text { text-align: left; }
 td code { white-space: nowrap; }
 th[scope=row] { min-width: 5.5rem; position: sticky; left: 0; background: var(--page); }
@@ -56,7 +56,7 @@ code { font-size: .9em; overflow-wrap: anywhere; } summary { cursor: pointer; pa
 @media (max-width: 600px) { .row { grid-template-columns: repeat(var(--m), minmax(0, 1fr)); }
   th, td { padding: .3rem .4rem; } }
 @media print { body { max-width: none; font-size: 11pt; padding: 0; } figure, tr, .row { break-inside: avoid; }
-  .data { display: none; } .scroll { overflow: visible; } table { font-size: 8pt; } pre { white-space: pre-wrap; }
+  h2, h3, summary { break-after: avoid; } .data { display: none; } .scroll { overflow: visible; } table { font-size: 8pt; } pre { white-space: pre-wrap; }
   details::details-content { content-visibility: visible; block-size: auto; }
   .claim, tr.ours td, tr.ours th { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """

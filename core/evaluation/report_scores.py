@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.evaluation import result_tables
+from core.evaluation.arms import arm_label
 from core.evaluation.claim import over
 from core.evaluation.drawing import Drawing
 from core.evaluation.report_page import figure, folded, section
@@ -33,7 +34,10 @@ def organs_section(metrics: Metrics, drawings: Drawings) -> str:
     """Held-out loss by organ as marks and as a table, and the differences that were tested."""
     first = "The rarest organ stands first. " if metrics.get("rarest") else ""
     dots = " Small dots are single training seeds." if seeds_of(metrics) else ""
-    caption = f"Lower is better. {first}Compare the arms within a row: organs differ in how hard they are.{dots}"
+    caption = (
+        f"Lower is better. {first}Compare the arms within a row: organs differ in how hard they are.{dots} Random "
+        "weights would lie far to the right; they stand in the table."
+    )
     tested = (
         f"Bars are 95% intervals {over(metrics)}. A bar that crosses the dotted line does not tell the two apart. "
         "For a loss, left of the line is in favour of the first that is named; for Dice and accuracy, right of it."
@@ -58,7 +62,7 @@ def segmentation_section(metrics: Metrics, drawings: Drawings) -> str:
     return section(
         "Segmentation",
         figure(drawings["segmentation"], caption=caption),
-        folded("As a table", plain_table(result_tables.scores(metrics, segmentation=True), ours="federated (ours)")),
+        plain_table(result_tables.scores(metrics, segmentation=True), ours=arm_label("federated")),
     )
 
 

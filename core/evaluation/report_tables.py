@@ -18,12 +18,11 @@ def arms_section(metrics: Mapping[str, Any]) -> str:
     main, rest = main_first(metrics["arms"])
     note = (
         "Held-out loss: mean of patients, organs weighted by the target mix; lower is better, no unit. Probes: "
-        "balanced accuracy, or Dice where the encoder is frozen or fine-tuned for segmentation, on test patients with "
-        "its 95% interval; higher is better. Seconds: training only."
+        "balanced accuracy on test patients with its 95% interval; higher is better. Seconds: training only."
     )
     return section(
         "The arms",
-        _arms_table(metrics, main, organs=False),
+        _arms_table(metrics, main, whole=False),
         f'<p class="soft">{text(note)}</p>',
         bullets(_missing(metrics, main)),
         folded("What the arms are", bullets(_meanings(metrics, main))),
@@ -32,9 +31,21 @@ def arms_section(metrics: Mapping[str, Any]) -> str:
 
 
 def plain_table(found: Table, *, ours: str = "") -> str:
-    """A table of text, escaped; the row that is headed by `ours` stands out. Nothing where there is no row."""
-    rows = [("ours" if ours and row[0] == ours else "", [text(cell) for cell in row]) for row in found.rows]
+    """A table of text, escaped; the row that is headed by `ours` stands out. Nothing where there is no row.
+
+    What stands in brackets behind a number goes below it, so that the table stays narrow.
+    """
+    rows = [
+        ("ours" if ours and row[0] == ours else "",
+         [text(cell) if column in (0, *found.words) else _number_cell(cell) for column, cell in enumerate(row)])
+        for row in found.rows
+    ]  # fmt: skip
     return table([text(cell) for cell in found.head], rows, words=found.words) if rows else ""
+
+
+def _number_cell(cell: str) -> str:
+    number, bracket, rest = cell.partition(" (")
+    return text(number) + (f"<small>{text(rest.removesuffix(')'))}</small>" if bracket else "")
 
 
 def _meanings(metrics: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
@@ -42,12 +53,13 @@ def _meanings(metrics: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
 
 
 def _rest(metrics: Mapping[str, Any], arms: Sequence[str]) -> str:
-    return _arms_table(metrics, arms, organs=True) + bullets(_missing(metrics, arms)) if arms else ""
+    return _arms_table(metrics, arms, whole=True) + bullets(_missing(metrics, arms)) if arms else ""
 
 
-def _arms_table(metrics: Mapping[str, Any], arms: Sequence[str], *, organs: bool) -> str:
-    """The arms by row; the organs' losses of the main arms stand in a table of their own."""
-    shown, probes = organs_of(metrics) if organs else [], probes_of(metrics)
+def _arms_table(metrics: Mapping[str, Any], arms: Sequence[str], *, whole: bool) -> str:
+    """The arms by row; losses by organ and segmentation only in the whole table, as the main arms have others."""
+    shown = organs_of(metrics) if whole else []
+    probes = probes_of(metrics, segmentation=None if whole else False)
     head = ["arm", "held-out loss", *(text(words(organ)) for organ in shown)]
     head += [f"{text(words(task))}<small>{text(probe_label(probe))}</small>" for task, probe in probes]
     rows = []

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from core.evaluation.arms import arm_label, main_first
-from core.evaluation.formats import NONE, count, loss, seconds, share, with_interval, words
+from core.evaluation.formats import NONE, count, difference, loss, seconds, share, with_interval, words
 from core.evaluation.scores import organs_of, probe_label, probes_of, score_of, seeds_of
 
 Metrics = Mapping[str, Any]
@@ -23,23 +23,16 @@ def losses(metrics: Metrics) -> Table:
     """Held-out loss of the main arms: a row an organ, the rarest first, then all; and what federation changes."""
     arms, _ = main_first(metrics["arms"])
     found = metrics.get("comparisons") or {}
-    against = [arm for arm in ("fedavg", "best_hospital") if any(_is_of(name, arm) for name in found)]
-    head = ["organ", *map(arm_label, arms), *(f"federated − {_other(arm)}" for arm in against)]
+    tested = {name.split(":")[0] for name in found if ":" in name}
+    against = [arm for arm in ("fedavg", "best_hospital") if f"federated_minus_{arm}" in tested]
+    head = ["organ", *map(arm_label, arms), *(comparison_label(f"federated_minus_{arm}") for arm in against)]
     rows = []
     for organ in [*organs_of(metrics), "overall"]:
         values = [loss(metrics["arms"][arm].get("held_out_loss", {}).get(organ)) for arm in arms]
         suffix = "" if organ == "overall" else f":{organ}"
-        differences = [with_interval(found.get(f"federated_minus_{arm}{suffix}"), loss) for arm in against]
+        differences = [with_interval(found.get(f"federated_minus_{arm}{suffix}"), difference) for arm in against]
         rows.append(["all" if organ == "overall" else words(organ), *values, *differences])
     return Table(head, rows if arms else [])
-
-
-def _is_of(name: str, arm: str) -> bool:
-    return name.split(":")[0] == f"federated_minus_{arm}"
-
-
-def _other(arm: str) -> str:
-    return "best hospital" if arm == "best_hospital" else arm_label(arm)
 
 
 def by_seed(metrics: Metrics) -> Table:
@@ -79,7 +72,7 @@ def gaps(metrics: Metrics) -> Table:
 def comparisons(metrics: Metrics) -> Table:
     """Every difference that the run tests, with its interval, unit and meaning."""
     rows = [
-        [comparison_label(name), with_interval(found, loss), found.get("unit") or NONE,
+        [comparison_label(name), with_interval(found, difference), found.get("unit") or NONE,
          found.get("meaning") or found.get("reason") or NONE]
         for name, found in (metrics.get("comparisons") or {}).items()
     ]  # fmt: skip
@@ -90,7 +83,7 @@ def comparison_label(name: str) -> str:
     """`federated_minus_fedavg:fetal_head` in words."""
     what, _, organ = name.partition(":")
     left, _, right = what.partition("_minus_")
-    label = f"{words(left)} − {words(right)}" if right else words(what)
+    label = f"{words(left)} − {words(arm_label(right))}" if right else words(what)
     return f"{label}, {words(organ)}" if organ else label
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from core.evaluation.arms import arm_label
 from core.evaluation.drawing import STYLE, Drawing, Look, legend, look_of, new_figure, plain, to_svg
 from core.evaluation.formats import seconds, size, words
 from core.evaluation.marks import Mark, dotted, draw_marks, finite, mark_of
@@ -36,7 +37,9 @@ def gaps(runs: Runs) -> Drawing | None:
     kinds = (("gap_closed", OURS), ("gap_closed_fedavg", "fedavg"))
     rows = []
     for name, metrics in runs.items():
-        marks = [mark_of(metrics.get(key), look_of(arm), hollow=arm != OURS, label=arm) for key, arm in kinds]
+        marks = [
+            mark_of(metrics.get(key), look_of(arm), hollow=arm != OURS, label=arm_label(arm)) for key, arm in kinds
+        ]
         if any(mark.value is not None for mark in marks):
             rows.append((name, marks))
     if not rows:

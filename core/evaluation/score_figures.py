@@ -33,16 +33,18 @@ def organ_losses(metrics: Metrics) -> Drawing | None:
     organs = organs_of(metrics)
     if not organs or not arms:
         return None
+    drawn_arms = arms if len(arms) < 3 else [arm for arm in arms if arm != "random_init"]  # far off, and it says little
     rows, data = [], []
     for organ in [*organs, "overall"]:
         marks = []
         for arm in arms:
             mean = metrics["arms"][arm].get("held_out_loss", {}).get(organ)
             seeds = {seed: entry.get("held_out_loss", {}).get(organ) for seed, entry in seed_arms(metrics, arm)}
-            marks.append(mark_of({"value": mean}, look_of(arm), seeds=[*seeds.values()], label=arm_label(arm)))
+            if arm in drawn_arms:
+                marks.append(mark_of({"value": mean}, look_of(arm), seeds=[*seeds.values()], label=arm_label(arm)))
             data += [(organ, arm, seed, value) for seed, value in {"all": mean, **seeds}.items()]
         rows.append(("all" if organ == "overall" else words(organ), marks))
-    figure, axes = new_figure(1.6 + (0.25 + 0.075 * len(arms)) * len(rows))
+    figure, axes = new_figure(1.6 + (0.25 + 0.08 * len(drawn_arms)) * len(rows))
     drawn = draw_marks(axes[0, 0], rows)
     axes[0, 0].set_xlabel("held-out loss (lower is better)")
     legend(figure, drawn)
