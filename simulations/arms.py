@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from client.app import client_app
 from core.data.sampling import OrganSampler
 from core.federation.organs import target_mix
 from core.federation.plan import Plan, plan_from
@@ -23,12 +22,11 @@ from core.training.pretrain import Pretraining
 from core.training.settings import TrainingConfig
 from core.training.snapshot import load_snapshot, save_snapshot
 from core.training.source import Source
-from server.app import server_app
 from server.state import ServerState, Store
 from server.study import StudyConfig, make_plan, study_to_json
+from simulations.backends import federate
 from simulations.config import SimulationConfig
 from simulations.display import ArmProgress, Display
-from simulations.grid import run_federation
 from simulations.prepare import Prepared, node_configs
 from simulations.results import Curve, Trained
 
@@ -66,18 +64,15 @@ class Bench:
         return Trained(model=state_of(build_model(self.plan.encoder, self.plan.objective, seed=self.plan.seed)))
 
     def federated(self, folder: Path, *, weighting: str) -> Trained:
-        """A federation of the real `ClientApp` and `ServerApp` over the in-process grid."""
+        """A federation of the real `ClientApp` and `ServerApp` over the configured backend."""
         study = study_of(self.config, weighting=weighting)
         config = self.config.federation
         steps = config.local_steps * len(self.prepared.hospitals)
         label = "federated" if weighting == "organ_aware" else weighting
         store = Store(folder / "server")
         with self.display.arm(label, steps=config.rounds * steps) as progress:
-            client = client_app(on_step=lambda _site, _step, loss, images: progress.step(loss, images))
-            watcher = _Rounds(progress, total=config.rounds, steps=steps)
-            run_federation(
-                server_app(observer=watcher),
-                client,
+            federate(
+                self.config.sim,
                 nodes=node_configs(
                     self.config, self.prepared, manifests=self.folder / "sites", folder=folder / "sites"
                 ),
@@ -86,6 +81,8 @@ class Bench:
                     "folder": str(store.folder),
                     "reinstate": ",".join(self.reinstate),
                 },
+                observer=_Rounds(progress, total=config.rounds, steps=steps),
+                on_step=lambda _site, _step, loss, images: progress.step(loss, images),
             )
         plan = plan_from((store.folder / "plan.json").read_text())
         state = store.load(plan_digest=plan.digest)
