@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from client.app import client_app
 from core.data.sampling import OrganSampler
 from core.evaluation.arms import LOCAL
 from core.federation.organs import target_mix
@@ -24,13 +23,12 @@ from core.training.pretrain import Pretraining
 from core.training.settings import TrainingConfig
 from core.training.snapshot import load_snapshot, save_snapshot
 from core.training.source import Source
-from server.app import server_app
 from server.state import ServerState, Store
 from server.study import StudyConfig, make_plan, study_to_json
+from simulations.backends import federate
 from simulations.config import SimulationConfig
 from simulations.deadline import Deadline
 from simulations.display import ArmProgress, Display
-from simulations.grid import run_federation
 from simulations.prepare import Prepared, node_configs
 from simulations.results import Curve, Trained
 from simulations.warm_start import start_file, start_of
@@ -106,18 +104,29 @@ class Bench:
         return Trained(model=state_of(build_model(self.plan.encoder, self.plan.objective, seed=self.plan.seed)))
 
     def federated(self, folder: Path, *, weighting: str) -> Trained:
+<<<<<<< HEAD
         """A federation of the real `ClientApp` and `ServerApp` over the in-process grid."""
         study = study_of(self.config, weighting=weighting, seed=self.seed)
+=======
+        """A federation of the real `ClientApp` and `ServerApp` over the configured backend."""
+        study = study_of(self.config, weighting=weighting)
+>>>>>>> wt-scale
         config = self.config.federation
         steps = config.local_steps * len(self.prepared.hospitals)
         label = "federated" if weighting == "organ_aware" else weighting
         store = Store(folder / "server")
+<<<<<<< HEAD
         with self.display.arm(self._label(label), steps=config.rounds * steps) as progress:
             client = client_app(on_step=lambda _site, _step, loss, images: progress.step(loss, images))
             watcher = _Rounds(progress, total=config.rounds, steps=steps, deadline=self.deadline)
             run_federation(
                 server_app(observer=watcher),
                 client,
+=======
+        with self.display.arm(label, steps=config.rounds * steps) as progress:
+            federate(
+                self.config.sim,
+>>>>>>> wt-scale
                 nodes=node_configs(
                     self.config, self.prepared, manifests=self.folder / "sites", folder=folder / "sites"
                 ),
@@ -127,6 +136,8 @@ class Bench:
                     "reinstate": ",".join(self.reinstate),
                     "start": str(start_file(self.config.warm_start) or ""),
                 },
+                observer=_Rounds(progress, total=config.rounds, steps=steps),
+                on_step=lambda _site, _step, loss, images: progress.step(loss, images),
             )
         plan = plan_from((store.folder / "plan.json").read_text())
         state = store.load(plan_digest=plan.digest)

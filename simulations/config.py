@@ -15,6 +15,7 @@ from server.study import FederationConfig
 from simulations.partition import PartitionConfig
 
 ARMS = ("random_init", "local", "fedavg", "federated", "centralized")
+BACKENDS = ("in_process", "workers", "ray")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -157,6 +158,30 @@ class SimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimConfig:
+    """Where the work of a run is done. Nothing of its result depends on this."""
+
+    backend: str = "in_process"
+    """in_process (one hospital after the other), workers (processes of this machine) or ray (needs the extra `ray`)."""
+    workers: int = 2
+    """Processes of the backends workers and ray, each with `threads` threads of torch."""
+    arms_at_once: int = 1
+    """Arms trained at the same time, each in a process of its own when more than 1."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        if found := list(self._problems()):
+            raise ConfigError(found)
+
+    def _problems(self) -> Iterator[str]:
+        if self.backend not in BACKENDS:
+            yield f"sim.backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}"
+        for name in ("workers", "arms_at_once"):
+            if not 1 <= getattr(self, name) <= 256:
+                yield f"sim.{name} must lie in [1, 256], got {getattr(self, name)}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class SimulationConfig:
     """One run."""
 
@@ -170,6 +195,7 @@ class SimulationConfig:
     """Training seeds (weights, draws, augmentation, masks): every arm is trained once with each; empty: `seed`."""
     threads: int = 2
     """CPU threads of torch; part of what fixes every bit."""
+    sim: SimConfig = field(default_factory=SimConfig)
     arms: list[str] = field(default_factory=lambda: list(ARMS))
     data: DataConfig = field(default_factory=DataConfig)
     partition: PartitionConfig = field(default_factory=PartitionConfig)
