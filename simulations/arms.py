@@ -104,29 +104,16 @@ class Bench:
         return Trained(model=state_of(build_model(self.plan.encoder, self.plan.objective, seed=self.plan.seed)))
 
     def federated(self, folder: Path, *, weighting: str) -> Trained:
-<<<<<<< HEAD
-        """A federation of the real `ClientApp` and `ServerApp` over the in-process grid."""
-        study = study_of(self.config, weighting=weighting, seed=self.seed)
-=======
         """A federation of the real `ClientApp` and `ServerApp` over the configured backend."""
-        study = study_of(self.config, weighting=weighting)
->>>>>>> wt-scale
+        study = study_of(self.config, weighting=weighting, seed=self.seed)
         config = self.config.federation
         steps = config.local_steps * len(self.prepared.hospitals)
         label = "federated" if weighting == "organ_aware" else weighting
         store = Store(folder / "server")
-<<<<<<< HEAD
         with self.display.arm(self._label(label), steps=config.rounds * steps) as progress:
-            client = client_app(on_step=lambda _site, _step, loss, images: progress.step(loss, images))
             watcher = _Rounds(progress, total=config.rounds, steps=steps, deadline=self.deadline)
-            run_federation(
-                server_app(observer=watcher),
-                client,
-=======
-        with self.display.arm(label, steps=config.rounds * steps) as progress:
             federate(
                 self.config.sim,
->>>>>>> wt-scale
                 nodes=node_configs(
                     self.config, self.prepared, manifests=self.folder / "sites", folder=folder / "sites"
                 ),
@@ -136,7 +123,7 @@ class Bench:
                     "reinstate": ",".join(self.reinstate),
                     "start": str(start_file(self.config.warm_start) or ""),
                 },
-                observer=_Rounds(progress, total=config.rounds, steps=steps),
+                observer=watcher,
                 on_step=lambda _site, _step, loss, images: progress.step(loss, images),
             )
         plan = plan_from((store.folder / "plan.json").read_text())

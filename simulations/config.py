@@ -146,19 +146,6 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SimConfig:
-    """What runs at the same time; none of it changes a bit of any result."""
-
-    arms_at_once: int = 1
-    """Arms trained at the same time, each in a process of its own with `threads` threads."""
-
-    def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        if not 1 <= self.arms_at_once <= 256:
-            raise ConfigError(f"sim.arms_at_once must lie in [1, 256], got {self.arms_at_once}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimConfig:
     """Where the work of a run is done. Nothing of its result depends on this."""
 
     backend: str = "in_process"
@@ -195,7 +182,6 @@ class SimulationConfig:
     """Training seeds (weights, draws, augmentation, masks): every arm is trained once with each; empty: `seed`."""
     threads: int = 2
     """CPU threads of torch; part of what fixes every bit."""
-    sim: SimConfig = field(default_factory=SimConfig)
     arms: list[str] = field(default_factory=lambda: list(ARMS))
     data: DataConfig = field(default_factory=DataConfig)
     partition: PartitionConfig = field(default_factory=PartitionConfig)

@@ -1,10 +1,7 @@
 """A small study to report on: two hospitals, two organs, one task; and a task of bright squares to segment."""
 
-<<<<<<< HEAD
-from collections.abc import Callable
-=======
 import copy
->>>>>>> wt-report
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
