@@ -52,3 +52,8 @@ def test_labels_hold_only_what_the_font_can_draw_and_no_more_than_fits() -> None
     assert plain("Zürich 医院\n\x1b[31m") == "Zürich ????[31m"
     assert plain("abcdefgh", most=5) == "abcd…"
     assert "<svg" in case_mix({"$\\frac{": {"liver": 1}})
+
+
+def test_a_task_that_is_only_segmented_has_no_panel_among_the_probes() -> None:
+    score = {"mean": 0.6, "low": 0.5, "high": 0.65, "reason": ""}
+    assert probe_scores({"federated": {"tasks": {"head": {"frozen": score, "finetune_8": score}}}}) == ""
