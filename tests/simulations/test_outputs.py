@@ -199,3 +199,12 @@ def test_a_run_that_a_hospital_sat_out_is_not_complete(simulator: Make, tmp_path
     assert metrics["complete"] is False
     assert metrics["arms"]["federated"]["images"] == 8 * 2 * 4  # site-rounds, steps, batch
     assert math.isfinite(metrics["arms"]["federated"]["held_out_loss"]["overall"])
+
+
+def test_no_patient_is_named_in_the_metrics(whole_run: Path, metrics: dict[str, Any]) -> None:
+    loaded = load_result(whole_run / "arms" / "federated")
+    assert loaded is not None
+    patients = set(loaded[1].tasks["organ"]["linear"]["by_patient"])
+    assert patients
+    text = json.dumps(metrics)
+    assert not [patient for patient in patients if patient in text]
