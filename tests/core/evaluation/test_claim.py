@@ -11,7 +11,9 @@ def _claim(value: float | None, low: float | None, high: float | None, reason: s
 
 def test_an_interval_above_zero_is_claimed_with_its_bounds() -> None:
     sentence = _claim(0.82, 0.7, 0.91)
-    assert sentence.startswith("Federation closed 82% (95% interval 70% to 91% over patients, one training seed) of the gap")
+    assert sentence.startswith(
+        "Federation closed 82% (95% interval 70% to 91% over patients, one training seed) of the gap"
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,9 @@ def test_a_run_without_the_number_claims_nothing() -> None:
 
 def test_the_baseline_is_reported_beside_it() -> None:
     gap = {"value": 0.5, "low": 0.3, "high": 0.7, "reason": ""}
-    assert "closed 50% (95% interval 30% to 70% over patients, one training seed)" in baseline({"gap_closed_fedavg": gap})
+    assert "closed 50% (95% interval 30% to 70% over patients, one training seed)" in baseline(
+        {"gap_closed_fedavg": gap}
+    )
 
 
 def test_several_seeds_are_named_in_the_interval() -> None:
