@@ -142,6 +142,12 @@ def cost_table(runs: Sequence[SavedRun]) -> Table:
     return Table(["run", "rounds", "training, all arms", "to the server", "to the hospitals"], rows)
 
 
+def _without(found: Table, column: int) -> Table:
+    """A table of numbers without one of its columns."""
+    head, *rows = ([cell for at, cell in enumerate(row) if at != column] for row in (found.head, *found.rows))
+    return Table(head, rows)
+
+
 def as_markdown(runs: Sequence[SavedRun]) -> str:
     """The results table and its cautions."""
     found = results_table(runs)
@@ -161,7 +167,7 @@ def as_page(runs: Sequence[SavedRun]) -> str:
                 bullets(f"{run.name}: {claim(run.metrics)}" for run in runs),
                 section("Read this first", bullets(cautions(runs))),
                 section("What differs", plain_table(settings_table(runs)) or "<p>No setting that is known.</p>"),
-                section("Results", plain_table(results_table(runs))),
+                section("Results", plain_table(_without(results_table(runs), 1))),  # the section above has the settings
                 section("The gap closed", figure(run_figures.gaps(every), caption=_gap_caption(runs))),
                 section(
                     "Held-out loss by organ",

@@ -86,12 +86,18 @@ def _differences(merged: Merged, bench: Bench) -> dict[str, dict[str, Any]]:
     mixes |= {organ: {organ: 1.0} for organ in bench.plan.mix}
     held = {organ for organ, _ in merged.losses("federated")[0].values()}
     pairs = [("fedavg", organ) for organ in mixes if organ == "all" or organ in held]
-    pairs += [(name, "all") for name in (*merged.hospitals, "centralized")]
+    pairs += [(name, "all") for name in ("local_best", *merged.hospitals, "centralized")]
     return {
-        f"federated_minus_{arm}:{organ}": _difference(merged, arm, organ, mixes[organ], bench)
+        _name(arm, organ): _difference(merged, arm, organ, mixes[organ], bench)
         for arm, organ in pairs
         if merged.of(arm)
     }
+
+
+def _name(arm: str, organ: str) -> str:
+    """`federated_minus_fedavg:carotid`, `federated_minus_best_hospital`, `federated_minus_local:north`."""
+    other = "best_hospital" if arm == "local_best" else arm
+    return f"federated_minus_{other}" if organ == "all" else f"federated_minus_{other}:{organ}"
 
 
 def _difference(merged: Merged, arm: str, organ: str, mix: Mapping[str, float], bench: Bench) -> dict[str, Any]:

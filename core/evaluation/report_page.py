@@ -56,7 +56,8 @@ code { font-size: .9em; overflow-wrap: anywhere; } summary { cursor: pointer; pa
 @media (max-width: 600px) { .row { grid-template-columns: repeat(var(--m), minmax(0, 1fr)); }
   th, td { padding: .3rem .4rem; } }
 @media print { body { max-width: none; font-size: 11pt; padding: 0; } figure, tr, .row { break-inside: avoid; }
-  h2, h3, summary { break-after: avoid; } .data { display: none; } .scroll { overflow: visible; } table { font-size: 8pt; } pre { white-space: pre-wrap; }
+  h2, h3, summary { break-after: avoid; }
+  .data { display: none; } .scroll { overflow: visible; } table { font-size: 8pt; } pre { white-space: pre-wrap; }
   details::details-content { content-visibility: visible; block-size: auto; }
   .claim, tr.ours td, tr.ours th { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """

@@ -36,7 +36,7 @@ def results_page(
         section("Classification", _with_note(_PROBE_NOTE, result_tables.scores(metrics, segmentation=False))),
         section("Cost", _traffic(metrics), _table(result_tables.cost(metrics))),
         section("Limits", markdown.bullets(metrics.get("limits") or [])),
-        section("Repeat it", markdown.code("\n".join(commands), language="sh"), _RESUME_NOTE if commands else ""),
+        _repeat(commands),
         section("Record", _record(metrics, versions)),
     )
 
@@ -89,6 +89,12 @@ def _traffic(metrics: Mapping[str, Any]) -> str:
         f"{seconds(timing.get('seconds'))} of training for all arms",
     ]
     return f"{'; '.join(parts)}."
+
+
+def _repeat(commands: Sequence[str]) -> str:
+    if not commands:
+        return ""
+    return section("Repeat it", markdown.code("\n".join(commands), language="sh"), _RESUME_NOTE)
 
 
 def _record(metrics: Mapping[str, Any], versions: Mapping[str, str]) -> str:

@@ -31,6 +31,7 @@ from simulations.config import SimulationConfig
 from simulations.experiment import simulate
 from simulations.grid import InProcessGrid, LocalGrid, serve
 from simulations.prepare import node_configs, prepare, write_sites
+from simulations.reproduce import SHIPPED
 from simulations.run import command
 from simulations.workers import WorkerGrid
 
@@ -325,3 +326,44 @@ def comparable() -> Callable[[Path], dict[str, Any]]:
         return dict(metrics)
 
     return read
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    """(name, *overrides, **fields of metrics.json) -> the folder of a run as it ends, made up without training."""
+
+    def make(name: str, /, *overrides: str, **changed: Any) -> Path:
+        folder = tmp_path / "finished" / name
+        folder.mkdir(parents=True)
+        given = [f"name={name}", *overrides]
+        _, text = configuration.load(SimulationConfig, path=SHIPPED / "demo.yaml", overrides=given)
+        (folder / "config.yaml").write_text(text)
+        (folder / "metrics.json").write_text(json.dumps({**_finished(name), **changed}))
+        return folder
+
+    return make
+
+
+def _finished(name: str) -> dict[str, Any]:
+    """The metrics of a small run of every main arm."""
+    arms: dict[str, Any] = {}
+    for arm, loss in (("random_init", 1.2), ("local_mean", 0.9), ("federated", 0.7), ("centralized", 0.6)):
+        dice = {"mean": 1.3 - loss, "low": 1.2 - loss, "high": 1.4 - loss, "reason": ""}
+        arms[arm] = {
+            "held_out_loss": {"overall": loss, "liver": loss, "breast": loss + 0.1},
+            "tasks": {"mass": {"frozen": dice, "finetune_8": dice, "linear": dice}},
+            "images": 10,
+            "seconds": 2.0,
+        }
+    return {
+        "schema_version": 1,
+        "name": name,
+        "arms": arms,
+        "rarest": ["breast", "liver"],
+        "mix": {"liver": 0.5, "breast": 0.5},
+        "gap_closed": {"value": 0.667, "low": 0.5, "high": 0.8, "reason": ""},
+        "timing": {"seconds": 60.0},
+        "bytes": {"up": 1000, "down": 2000},
+        "rounds": 3,
+        "final_hash": "ab" * 32,
+    }

@@ -43,7 +43,8 @@ class Page(HTMLParser):
 def test_every_tag_is_closed_and_every_section_is_there(report: ReportData) -> None:
     page = Page(render(report))
     assert page.open == []
-    for heading in ("The gap closed", "Held-out loss by organ", "The arms", "Scores on tasks", "Limits", "Who holds what", "How the loss fell", "What the model restores",
+    for heading in ("The gap closed", "Held-out loss by organ", "The arms", "Scores on tasks", "Limits",
+                    "Who holds what", "How the loss fell", "What the model restores",
                     "Spectra and stopped rings", "Cost", "Rounds", "Data licences and configuration"):  # fmt: skip
         assert heading in page.text
 
