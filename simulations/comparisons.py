@@ -87,11 +87,15 @@ def _differences(merged: Merged, bench: Bench) -> dict[str, dict[str, Any]]:
     held = {organ for organ, _ in merged.losses("federated")[0].values()}
     pairs = [("fedavg", organ) for organ in mixes if organ == "all" or organ in held]
     pairs += [(name, "all") for name in ("local_best", *merged.hospitals, "centralized")]
-    return {
+    found = {
         _name(arm, organ): _difference(merged, arm, organ, mixes[organ], bench)
         for arm, organ in pairs
         if merged.of(arm)
     }
+    if merged.hospitals:
+        nearest = max(merged.hospitals, key=lambda arm: float(found[_name(arm, "all")]["value"]))
+        found["federated_minus_nearest_hospital"] = found[_name(nearest, "all")]
+    return found
 
 
 def _name(arm: str, organ: str) -> str:
