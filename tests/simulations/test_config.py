@@ -97,9 +97,22 @@ def test_a_name_that_is_no_folder_of_its_own(name: str) -> None:
         SimulationConfig(name=name)
 
 
-def test_the_federation_is_always_run() -> None:
-    with pytest.raises(ConfigError, match="arms must include federated"):
-        SimulationConfig(arms=["local"])
+def test_a_run_has_an_arm_at_least() -> None:
+    with pytest.raises(ConfigError, match="arms must name at least one of"):
+        SimulationConfig(arms=[])
+
+
+def test_training_seeds_are_the_run_s_own_unless_they_are_named() -> None:
+    assert SimulationConfig(seed=7).training_seeds == [7]
+    assert SimulationConfig(seed=7, seeds=[1, 0]).training_seeds == [1, 0]
+    with pytest.raises(ConfigError, match="seeds must differ"):
+        SimulationConfig(seeds=[1, 1])
+
+
+def test_further_random_weights_take_the_first_seeds_that_no_training_has() -> None:
+    evaluation = EvaluationConfig(random_inits=4)
+    assert SimulationConfig(seeds=[0, 2], evaluation=evaluation).initial_seeds == [1, 3]
+    assert SimulationConfig(seeds=[0, 2]).initial_seeds == []
 
 
 def test_segmentation_tasks_load_by_name_with_their_own_training() -> None:

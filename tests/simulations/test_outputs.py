@@ -170,7 +170,7 @@ def test_the_report_is_one_page_that_loads_nothing(whole_run: Path, metrics: dic
 
 def test_the_limits_name_what_a_reader_would_stumble_on(metrics: dict[str, Any]) -> None:
     text = " ".join(metrics["limits"])
-    assert "One seed" in text
+    assert "One training seed" in text
     assert "Fewer than ten held-out patients: breast (" in text
     assert "phantom" not in text
 
@@ -202,7 +202,7 @@ def test_a_run_that_a_hospital_sat_out_is_not_complete(simulator: Make, tmp_path
 
 
 def test_no_patient_is_named_in_the_metrics(whole_run: Path, metrics: dict[str, Any]) -> None:
-    loaded = load_result(whole_run / "arms" / "federated")
+    loaded = load_result(whole_run / "arms" / "seed-0" / "federated")
     assert loaded is not None
     patients = set(loaded[1].tasks["organ"]["linear"]["by_patient"])
     assert patients

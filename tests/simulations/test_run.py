@@ -64,9 +64,9 @@ def test_the_run_sets_the_threads_that_its_plan_states(simulator: Make, tmp_path
 
 def test_only_the_arms_that_were_asked_for_are_trained(whole_run: Path, simulator: Make, tmp_path: Path) -> None:
     assert simulator("name=r", "arms=[local,federated]", "federation.rounds=1").exit_code == 0
-    arms = {path.name for path in (tmp_path / "runs/r/arms").iterdir()}
+    arms = {path.name for path in (tmp_path / "runs/r/arms/seed-0").iterdir()}
     assert arms == {"local:east", "local:north", "local:west", "federated"}
-    assert {path.name for path in (whole_run / "arms").iterdir()} == {
+    assert {path.name for path in (whole_run / "arms" / "seed-0").iterdir()} == {
         *arms, "random_init", "fedavg", "centralized_wide", "centralized_long",
     }  # fmt: skip
 
