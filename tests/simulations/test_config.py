@@ -1,16 +1,22 @@
 """The configuration of a run: defaults that fit together, ranges that are checked, files that load."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.config import load
 from core.errors import ConfigError
+from server.study import study_to_json
+from simulations.arms import study_of
 from simulations.config import (
     ARMS,
     DataConfig,
     EvaluationConfig,
     PhantomConfig,
+    SimConfig,
     SimulationConfig,
     TaskConfig,
 )
@@ -99,3 +105,26 @@ def test_a_name_that_is_no_folder_of_its_own(name: str) -> None:
 def test_the_federation_is_always_run() -> None:
     with pytest.raises(ConfigError, match="arms must include federated"):
         SimulationConfig(arms=["local"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("backend", "threads"), ("workers", 0), ("workers", 257), ("arms_at_once", 0), ("gpus_each", -0.5)],
+)
+def test_where_the_work_is_done_has_bounds(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"sim\.{field} must"):
+        SimConfig(**{field: value})
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_the_remedy_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"needs Ray, which is not installed; pip install '\.\[ray\]'"):
+        SimConfig(backend="ray")
+
+
+def test_where_the_work_is_done_is_no_part_of_the_plan(configure: Callable[..., SimulationConfig]) -> None:
+    studies = [
+        study_to_json(study_of(configure(*overrides), weighting="organ_aware"))
+        for overrides in ((), ("sim.backend=workers", "sim.workers=3", "sim.arms_at_once=2"))
+    ]
+    assert studies[0] == studies[1]
