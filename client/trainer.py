@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from client.generations import Generations
+from client.generations import Generations, Kept
 from client.outgoing import outgoing
 from client.site import Site
 from core.errors import PlanError
@@ -46,7 +46,8 @@ class Trainer:
         training, source = self._prepare(plan)
         generations = Generations(self.site.folder)
         load_state(training.model, instruction.base)
-        load_moments(training.model, training.optimizer, generations.settle(instruction.folded))
+        kept = generations.settle(instruction.folded)
+        load_moments(training.model, training.optimizer, kept.moments)
         summary = training.run(
             source,
             first=instruction.round * plan.local_steps,
@@ -54,19 +55,20 @@ class Trainer:
             on_step=self._tell,
             where=f"site {self.site.name}, round {instruction.round}",
         )
-        arrays = outgoing(state_of(training.model), base=instruction.base, plan=plan)
+        leaving = outgoing(state_of(training.model), base=instruction.base, plan=plan, residual=kept.residual)
+        moments = moments_of(training.model, training.optimizer) if plan.local_state == "kept" else {}
         generations.propose(
-            moments_of(training.model, training.optimizer),
+            Kept(moments=moments, residual=leaving.residual),
             number=instruction.round,
             base_digest=base_digest,
-            update_digest=digest_of(arrays),
+            update_digest=digest_of(leaving.arrays),
         )
         return Update(
             site=self.site.name,
             plan_digest=plan.digest,
             round=instruction.round,
             base_digest=base_digest,
-            arrays=arrays,
+            arrays=leaving.arrays,
             metrics={
                 "loss": summary.loss,
                 "spatial": summary.spatial,

@@ -12,7 +12,7 @@ from core.data.organs import organ_names
 from core.errors import ConfigError, PlanError
 from core.federation.codec import codec_for
 from core.federation.organs import fedavg, organ_aware
-from core.federation.plan import Plan
+from core.federation.plan import LOCAL_STATES, Plan
 from core.federation.tensors import Tensors, digest_of, problems_with, spec_of, state_of
 from core.models.build import build_model
 from core.models.encoder import EncoderConfig
@@ -40,7 +40,9 @@ class FederationConfig:
     norm_bound: float = 0.0
     """L2 bound on one update; 0 takes the bound that no honest round of AdamW exceeds."""
     codec: str = "exact"
-    """exact or bf16."""
+    """exact, bf16 or int8: four, two or about one byte a parameter on the way up."""
+    local_state: str = "kept"
+    """A hospital's AdamW moments at the start of a round: kept (from its last folded round) or reset (none)."""
     timeout: float = 3600.0
     """Seconds to wait for the replies of a round."""
     server: ServerOptimizerConfig = field(default_factory=ServerOptimizerConfig)
@@ -62,6 +64,8 @@ class FederationConfig:
             yield f"federation.norm_bound must not be negative, got {self.norm_bound}"
         if not self.timeout > 0:
             yield f"federation.timeout must be positive, got {self.timeout}"
+        if self.local_state not in LOCAL_STATES:
+            yield f"federation.local_state must be one of {', '.join(LOCAL_STATES)}, got {self.local_state!r}"
         try:
             codec_for(self.codec)
         except PlanError as error:
@@ -160,6 +164,7 @@ def make_plan(
         counts={site: dict(held) for site, held in sorted(counts.items())},
         weights=shares.weights,
         draws=shares.draws,
+        local_state=federation.local_state,
         server=sections["federation"]["server"],
         codec=federation.codec,
         norm_bound=bound,

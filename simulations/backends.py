@@ -9,6 +9,7 @@ from server.app import server_app
 from server.rounds import Observer
 from simulations.config import SimConfig
 from simulations.grid import InProcessGrid, LocalGrid, NodeConfig, serve
+from simulations.ray_engine import run_on_ray
 from simulations.workers import WorkerGrid
 
 
@@ -27,13 +28,17 @@ def federate(
         nodes: One configuration a hospital.
         run_config: What the server's app reads.
         observer: Told of the rounds.
-        on_step: Told of the steps.
+        on_step: Told of the steps; Ray tells none.
 
     Raises:
         UsfmError: Whatever the server raises, as it is.
     """
-    with _grid(sim, nodes, on_step=on_step) as grid:
-        serve(server_app(observer=observer), grid, run_config=run_config)
+    server = server_app(observer=observer)
+    if sim.backend == "ray":
+        run_on_ray(server, nodes, workers=sim.workers, gpus=sim.gpus_each, run_config=run_config)
+    else:
+        with _grid(sim, nodes, on_step=on_step) as grid:
+            serve(server, grid, run_config=run_config)
 
 
 def _grid(sim: SimConfig, nodes: Iterable[NodeConfig], *, on_step: OnStep) -> LocalGrid:

@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from core.data.augmentation import AugmentationConfig
 from core.errors import ConfigError
@@ -152,6 +153,8 @@ class SimConfig:
     """in_process (one hospital after the other), workers (processes of this machine) or ray (needs the extra `ray`)."""
     workers: int = 2
     """Processes of the backends workers and ray, each with `threads` threads of torch."""
+    gpus_each: float = 0.0
+    """Part of a GPU that each process of the backend ray may take; 0 trains on the CPU."""
     arms_at_once: int = 1
     """Arms trained at the same time, each in a process of its own when more than 1."""
 
@@ -163,9 +166,13 @@ class SimConfig:
     def _problems(self) -> Iterator[str]:
         if self.backend not in BACKENDS:
             yield f"sim.backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}"
+        if self.backend == "ray" and find_spec("ray") is None:
+            yield "sim.backend ray needs Ray, which is not installed; pip install '.[ray]', or take sim.backend=workers"
         for name in ("workers", "arms_at_once"):
             if not 1 <= getattr(self, name) <= 256:
                 yield f"sim.{name} must lie in [1, 256], got {getattr(self, name)}"
+        if not 0 <= self.gpus_each <= 8:
+            yield f"sim.gpus_each must lie in [0, 8], got {self.gpus_each}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ started again for the next message. No worker outlives its grid: `close`, an err
 and it ends itself when this process is gone.
 """
 
+import contextlib
 import multiprocessing
 import os
 import queue
@@ -42,6 +43,8 @@ from simulations.grid import LocalGrid, NodeConfig, answer, contexts_of, failed
 
 LOOK_SECONDS = 0.05
 """Longest wait of one look for replies."""
+GRACE_SECONDS = 5.0
+"""For a worker that has closed its pipe to be gone."""
 MakeClient = Callable[..., ClientApp]
 """Makes a worker's `ClientApp`; called with `on_step`. A function at the top of a module, so that it can be sent."""
 
@@ -181,6 +184,8 @@ class WorkerGrid(LocalGrid):
                     return value
                 self._steps.put(value)
         except (EOFError, ConnectionError):
+            if worker.process is not None:
+                worker.process.join(GRACE_SECONDS)  # for the exit code that is its own
             return failed(message, f"the worker process ended with exit code {_end(worker)}")
         except Exception as error:  # whatever else it is, the round must not wait for it
             _end(worker)
@@ -224,10 +229,11 @@ def _work(pipe: Connection, make_client: MakeClient, nodes: Mapping[int, NodeCon
         pipe.send(("step", step))
 
     client, contexts = make_client(on_step=tell), contexts_of(nodes)
-    while True:
-        message = pipe.recv()
-        pipe.send(("reply", answer(client, message, contexts[message.metadata.dst_node_id])))
-        del message
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
+        while True:
+            message = pipe.recv()
+            pipe.send(("reply", answer(client, message, contexts[message.metadata.dst_node_id])))
+            del message
 
 
 def _end_with_parent() -> None:

@@ -22,7 +22,7 @@ TOP_LEVEL = (*CODE, "configs")
 
 FLOWER = {
     "client/app.py", "core/federation/wire.py", "server/app.py", "server/channel.py", "simulations/grid.py",
-    "simulations/workers.py",
+    "simulations/workers.py", "simulations/ray_engine.py",
 }  # fmt: skip
 """Who may import Flower: the two apps, the wire, one module per side that adapts the pinned version, and in the
 simulation one module a backend."""

@@ -1,17 +1,23 @@
 """The configuration of a run: defaults that fit together, ranges that are checked, files that load."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.config import load
 from core.errors import ConfigError
+from server.study import study_to_json
+from simulations.arms import study_of
 from simulations.config import (
     ARMS,
     DataConfig,
     EvaluationConfig,
     PhantomConfig,
     SegmentationConfig,
+    SimConfig,
     SimulationConfig,
     TaskConfig,
 )
@@ -143,3 +149,26 @@ def test_every_problem_of_a_segmentation_task_is_listed_with_its_name() -> None:
                   "evaluation.segmentation.lesion.budgets must be different numbers of at least 1, got [0]",
                   "evaluation.random_inits must be at least 1, got 0"):  # fmt: skip
         assert words in caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("backend", "threads"), ("workers", 0), ("workers", 257), ("arms_at_once", 0), ("gpus_each", -0.5)],
+)
+def test_where_the_work_is_done_has_bounds(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"sim\.{field} must"):
+        SimConfig(**{field: value})
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_the_remedy_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"needs Ray, which is not installed; pip install '\.\[ray\]'"):
+        SimConfig(backend="ray")
+
+
+def test_where_the_work_is_done_is_no_part_of_the_plan(configure: Callable[..., SimulationConfig]) -> None:
+    studies = [
+        study_to_json(study_of(configure(*overrides), weighting="organ_aware"))
+        for overrides in ((), ("sim.backend=workers", "sim.workers=3", "sim.arms_at_once=2"))
+    ]
+    assert studies[0] == studies[1]

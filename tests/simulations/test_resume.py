@@ -97,7 +97,14 @@ def test_killed_before_the_first_receipt(federate: Make, undisturbed: Any, tmp_p
 
 @pytest.mark.parametrize(
     "overrides",
-    [("federation.server.name=fedadam",), ("federation.codec=bf16",), ("skip.north=[1]",), ("training.optimizer=sgd",)],
+    [
+        ("federation.server.name=fedadam",),
+        ("federation.codec=bf16",),
+        ("federation.codec=int8",),
+        ("federation.local_state=reset",),
+        ("skip.north=[1]",),
+        ("training.optimizer=sgd",),
+    ],
 )
 def test_killed_under_another_configuration(overrides: tuple[str, ...], federate: Make, tmp_path: Path) -> None:
     whole = federate(tmp_path / "whole", *overrides)

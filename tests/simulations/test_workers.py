@@ -22,7 +22,7 @@ from simulations.workers import WorkerGrid
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., Any]
-PATIENCE = 120
+PATIENCE = 600
 """Seconds after which something that will not happen any more is given up."""
 
 
