@@ -19,7 +19,7 @@ from core.federation.update import Update
 from core.federation.wire import answer_from_records, answer_to_records
 from server.admission import Answer, admit_all
 from server.optimizer import ServerOptimizerConfig, step
-from server.spool import Spool, fold
+from server.spool import Mean, Spool
 from simulations.bench import flower
 from simulations.bench.rows import Row, Settings, in_child, in_turn, peak_growth
 
@@ -177,7 +177,7 @@ def _peak(base: Tensors, files: Path) -> float:
 def stepped(spool: Spool, base: Tensors, codec: str) -> Tensors:
     """The next model from equal weights."""
     weights = dict.fromkeys(spool.sites, 1 / len(spool.sites))
-    mean = fold(spool, weights=weights, base=base, codec=codec_for(codec))
+    mean = Mean(spool, weights=weights, base=base, codec=codec_for(codec))
     return step(base, mean, {}, config=ServerOptimizerConfig())[0]
 
 
