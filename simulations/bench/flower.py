@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -18,9 +17,10 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from core.federation.tensors import Tensors
-from core.federation.wire import NUMPY_STORAGE
 from simulations.grid import InProcessGrid
 
 WEIGHT = "num-examples"
@@ -37,10 +37,16 @@ def reply(arrays: Mapping[str, npt.NDArray[Any]]) -> RecordDict:
     )
 
 
-def stored(file: Path) -> Array:
-    """An `.npy` file as an array on the wire."""
-    value = np.load(file, mmap_mode="r")
-    return Array(dtype=str(value.dtype), shape=value.shape, stype=NUMPY_STORAGE, data=file.read_bytes())
+def on_the_wire(records: RecordDict) -> tuple[str, dict[str, bytes]]:
+    """A message's content as Flower sends it: the root's identifier, and the bytes of each object."""
+    return records.object_id, {name: part.deflate() for name, part in get_all_nested_objects(records).items()}
+
+
+def off_the_wire(root: str, contents: dict[str, bytes], *, keep: bool = True) -> RecordDict:
+    """What Flower makes of it when a server pulls; `keep` leaves the bytes for another time."""
+    found = inflate_object_from_contents(root, contents, keep_object_contents=keep)
+    assert isinstance(found, RecordDict)
+    return found
 
 
 def aggregate(replies: Iterable[RecordDict]) -> ArrayRecord:

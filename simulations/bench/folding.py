@@ -1,16 +1,17 @@
 """Rows on aggregation: our spool, admission and fold against Flower's weighted mean of everything in memory.
 
-Flower gets float32 replies as it would have pulled them, bytes in `Array` objects; what it does with them is decode and
-add. The new global model comes out on both sides.
+Flower gets float32 replies; in the fold's row as its `Array` objects, which hold bytes, in the wire's row as it sends
+them. What it does with them is decode and add. The new global model comes out on both sides.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import ArrayRecord, RecordDict
+from flwr.app import RecordDict
 
 from core.federation.codec import codec_for
 from core.federation.plan import Plan
@@ -51,35 +52,39 @@ def folding(settings: Settings) -> Row:
 
 
 def from_the_wire(settings: Settings) -> Row:
-    """Replies as they come off the wire, checked, spooled and folded to the next model."""
-    base = model(settings)
+    """Replies as bytes of the wire, unpacked by Flower, checked, spooled and folded to the next model."""
+    base, count = model(settings), _updates(settings)
     row = Row(
         name="wire",
         baseline_name="Flower from bytes, float32, unchecked",
         ours_name="from bytes, bf16, checked, spooled, folded",
         goal=2.0,
-        sizes=_sizes(settings, base),
+        sizes=f"{_sizes(settings, base)}, of which two differ",
     )
-    theirs = [flower.reply(trained(base, number)) for number in range(_updates(settings))]
-    plan, ours = study(base, sites=len(theirs)), list(replies(base, sites=len(theirs)))
+    # Each message is sent for several sites: both sides read bytes that left the caches long ago.
+    theirs = [flower.on_the_wire(flower.reply(trained(base, number))) for number in range(2)]
+    plan = study(base, sites=count)
+    ours = [flower.on_the_wire(records) for records in replies(base, plan, different=2)]
     return in_turn(
         row,
-        baseline=lambda: flower.aggregate(theirs),
-        ours=lambda: round_of(ours, plan=plan, base=base),
+        baseline=lambda: flower.aggregate(flower.off_the_wire(*theirs[number % 2]) for number in range(count)),
+        ours=lambda: round_of((flower.off_the_wire(*ours[n % 2]) for n in range(count)), plan=plan, base=base),
         seconds=settings.seconds,
     )
 
 
 def memory(settings: Settings) -> Row:
     """Peak memory of such a round over the idle server, in models."""
-    base = model(settings)
+    base, count = model(settings), _updates(settings)
     files = settings.folder / "replies"
-    files.mkdir()
-    for number, arrays in enumerate(_encoded(base, sites=_updates(settings))):
-        folder = files / f"s{number:02d}"
-        folder.mkdir()
-        for name, value in arrays.items():
-            np.save(folder / f"{name}.npy", value)
+    plan = study(base, sites=count)
+    for number, records in enumerate(replies(base, plan, different=count)):
+        folder = files / f"{number:02d}"
+        folder.mkdir(parents=True)
+        root, contents = flower.on_the_wire(records)
+        (folder / "root").write_text(root)
+        for name, content in contents.items():
+            (folder / f"{name}.object").write_bytes(content)
     megabytes = sum(value.nbytes for value in base.values()) / 1e6
     return Row(
         name="wire-memory",
@@ -89,7 +94,7 @@ def memory(settings: Settings) -> Row:
         unit="MB",
         sizes=_sizes(settings, base),
         baseline=2 * megabytes,
-        ours=in_child(_peak, base, files),
+        ours=in_child(_peak, base, plan, files),
     )
 
 
@@ -126,26 +131,26 @@ def study(base: Tensors, *, sites: int) -> Plan:
     )  # fmt: skip
 
 
-def replies(base: Tensors, *, sites: int) -> Iterator[RecordDict]:
-    """The sites' replies as messages, arrays as bytes."""
-    plan, digest = study(base, sites=sites), digest_of(base)
-    for number, arrays in enumerate(_encoded(base, sites=sites)):
-        yield message(arrays, site=f"s{number:02d}", plan_digest=plan.digest, base_digest=digest)
-
-
-def message(arrays: dict[str, npt.NDArray[Any]], *, site: str, plan_digest: str, base_digest: str) -> RecordDict:
-    """One reply."""
-    update = Update(site=site, plan_digest=plan_digest, round=0, base_digest=base_digest, arrays=arrays)
-    return answer_to_records(update)
+def replies(base: Tensors, plan: Plan, *, different: int) -> Iterator[RecordDict]:
+    """The replies of the plan's first sites."""
+    codec, digest = codec_for(plan.codec), digest_of(base)
+    for number, site in enumerate(sorted(plan.weights)[:different]):
+        new = trained(base, number)
+        arrays: dict[str, npt.NDArray[Any]] = {name: codec.encode(new[name], value) for name, value in base.items()}
+        update = Update(site=site, plan_digest=plan.digest, round=0, base_digest=digest, arrays=arrays)
+        yield answer_to_records(update)
 
 
 def round_of(messages: Iterable[RecordDict], *, plan: Plan, base: Tensors) -> Tensors:
-    """The server's part of a round: decode, check, spool, fold, step."""
+    """The server's part of a round: decode, check, spool, fold, step. A message is taken as the next site's."""
     sites = sorted(plan.weights)
 
     def answers() -> Iterator[tuple[str, Answer]]:
         for site, records in zip(sites, messages, strict=True):
-            yield site, answer_from_records(records)
+            answer = answer_from_records(records)
+            del records
+            assert isinstance(answer, Update)
+            yield site, replace(answer, site=site)
 
     with Spool() as spool:
         outcome = admit_all(answers(), asked=sites, plan=plan, number=0, base=base, spool=spool)
@@ -153,23 +158,13 @@ def round_of(messages: Iterable[RecordDict], *, plan: Plan, base: Tensors) -> Te
         return stepped(spool, base, plan.codec)
 
 
-def _encoded(base: Tensors, *, sites: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    codec = codec_for("bf16")
-    for number in range(sites):
-        new = trained(base, number)
-        yield {name: codec.encode(new[name], value) for name, value in base.items()}
-
-
-def _peak(base: Tensors, files: Path) -> float:
-    """Runs in a child: messages come one at a time, bytes in `Array` objects, as a grid hands them over."""
-    folders = sorted(files.iterdir())
-    plan, digest = study(base, sites=len(folders)), digest_of(base)
+def _peak(base: Tensors, plan: Plan, files: Path) -> float:
+    """Runs in a child: messages come one at a time, as Flower's grid pulls them."""
 
     def messages() -> Iterator[RecordDict]:
-        for folder in folders:
-            records = message({}, site=folder.name, plan_digest=plan.digest, base_digest=digest)
-            records["update"] = ArrayRecord({file.stem: flower.stored(file) for file in sorted(folder.iterdir())})
-            yield records
+        for folder in sorted(files.iterdir()):
+            contents = {file.stem: file.read_bytes() for file in folder.glob("*.object")}
+            yield flower.off_the_wire((folder / "root").read_text(), contents, keep=False)
 
     return peak_growth(lambda: round_of(messages(), plan=plan, base=base))
 

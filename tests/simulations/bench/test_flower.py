@@ -1,17 +1,17 @@
 """The baselines: what is sent comes back, and the clock leaves the first round out."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from simulations.bench import flower
 
 
-def test_an_array_file_is_an_array_on_the_wire(tmp_path: Path) -> None:
-    value = np.arange(6, dtype=np.uint16).reshape(2, 3)
-    np.save(tmp_path / "a.npy", value)
-    np.testing.assert_array_equal(flower.stored(tmp_path / "a.npy").numpy(), value)
+def test_what_goes_over_the_wire_comes_off_it_as_often_as_its_bytes_are_kept() -> None:
+    root, contents = flower.on_the_wire(flower.reply({"a": np.arange(6, dtype=np.uint16)}))
+    for keep in (True, False):
+        record = flower.off_the_wire(root, contents, keep=keep)
+        np.testing.assert_array_equal(record.array_records["arrays"]["a"].numpy(), np.arange(6))
+    assert contents == {}
 
 
 def test_the_model_goes_to_every_site_and_back_over_our_grid() -> None:

@@ -39,7 +39,7 @@ def test_the_fold_gives_flowers_mean(tiny: Settings) -> None:
 def test_the_round_from_the_wire_gives_flowers_mean_up_to_bf16(tiny: Settings) -> None:
     base = folding.model(tiny)
     plan = folding.study(base, sites=3)
-    ours = folding.round_of(folding.replies(base, sites=3), plan=plan, base=base)
+    ours = folding.round_of(folding.replies(base, plan, different=3), plan=plan, base=base)
     for name, value in flowers(base).items():
         # bf16 keeps 8 bits of a difference of about STEP, at most five times it.
         np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=5 * folding.STEP / 256)
