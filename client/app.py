@@ -10,17 +10,18 @@ from flwr.clientapp import ClientApp
 from client.site import site_from
 from client.trainer import OnStep, Trainer
 from core.federation import wire
+from core.training.pretrain import Pretraining
 
 
-def client_app(*, on_step: OnStep | None = None) -> ClientApp:
-    """A `ClientApp`; images and model of a site stay in memory between its messages."""
+def client_app(*, on_step: OnStep | None = None, kind: type[Pretraining] = Pretraining) -> ClientApp:
+    """A `ClientApp`; images and model of a site stay in memory between its messages. `kind` trains."""
     application = ClientApp()
     trainers: dict[str, Trainer] = {}
 
     def trainer(context: Context) -> Trainer:
         key = str(context.node_config.get("folder"))
         if key not in trainers:
-            trainers[key] = Trainer(site=site_from(context.node_config), on_step=on_step)
+            trainers[key] = Trainer(site=site_from(context.node_config), on_step=on_step, kind=kind)
         return trainers[key]
 
     @application.query("counts")

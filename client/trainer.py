@@ -28,6 +28,8 @@ class Trainer:
 
     site: Site
     on_step: OnStep | None = None
+    kind: type[Pretraining] = Pretraining
+    """What trains; the benchmark puts one here that takes no step."""
     _built: dict[str, tuple[Pretraining, Source]] = field(default_factory=dict)
 
     def round(self, instruction: Instruction) -> Update | Skipped:
@@ -82,7 +84,7 @@ class Trainer:
         if plan.digest not in self._built:
             model = build_model(plan.encoder, plan.objective, seed=plan.seed)
             config = TrainingConfig(**plan.training)
-            training = Pretraining(model, config=config, total_steps=plan.rounds * plan.local_steps)
+            training = self.kind(model, config=config, total_steps=plan.rounds * plan.local_steps)
             self._built = {plan.digest: (training, self.site.source(plan))}
         return self._built[plan.digest]
 

@@ -59,8 +59,7 @@ def step(
 ) -> tuple[Tensors, Moments]:
     """The next global model (of the same type, float32) and optimizer state (float64) after one mean update."""
     if config.name == "fedavg":
-        moved = {name: (value + config.rate * mean[name]).astype(value.dtype) for name, value in model.items()}
-        return moved, {}
+        return {name: _moved(value, config.rate, mean[name]) for name, value in model.items()}, {}
     if config.name == "fedadam":
         return _fedadam(model, mean, moments, config=config)
     return _momentum(model, mean, moments, config=config)
@@ -86,13 +85,18 @@ def _fedadam(
     stepped: Tensors = {}
     kept: Moments = {}
     for name, value in model.items():
-        zero = np.zeros(value.shape, np.float64)
+        zero, delta = np.zeros(value.shape, np.float64), mean[name]
         # Algorithm 2: m_t = b1 m + (1 - b1) delta; v_t = b2 v + (1 - b2) delta^2; x += rate m / (sqrt(v) + tau).
         # The paper starts v at tau^2 and has no bias correction.
-        first = config.beta1 * moments.get(f"m/{name}", zero) + (1 - config.beta1) * mean[name]
-        second = (
-            config.beta2 * moments.get(f"v/{name}", zero + config.adaptivity**2) + (1 - config.beta2) * mean[name] ** 2
-        )
+        first = config.beta1 * moments.get(f"m/{name}", zero) + (1 - config.beta1) * delta
+        second = config.beta2 * moments.get(f"v/{name}", zero + config.adaptivity**2) + (1 - config.beta2) * delta**2
         kept[f"m/{name}"], kept[f"v/{name}"] = first, second
         stepped[name] = (value + config.rate * first / (np.sqrt(second) + config.adaptivity)).astype(value.dtype)
     return stepped, kept
+
+
+def _moved(value: npt.NDArray[Any], rate: float, delta: Real) -> npt.NDArray[Any]:
+    """The value plus `rate` times `delta`, computed in float64, in the value's type."""
+    moved = np.multiply(delta, rate, out=np.empty_like(delta))
+    np.add(value, moved, out=moved)
+    return moved.astype(value.dtype)

@@ -15,7 +15,7 @@ from core.federation.tensors import digest_of
 from core.federation.update import Folded, Instruction
 from server.admission import Answer, Entry, Outcome, admit_all
 from server.optimizer import ServerOptimizerConfig, step
-from server.spool import Spool, fold
+from server.spool import Mean, Spool
 from server.state import ServerState, Store, receipt_line
 
 PATIENCE = 2
@@ -29,7 +29,7 @@ class Observer(Protocol):
     """Told what happens, for progress and logs; it changes nothing."""
 
     def phase(self, name: str, number: int) -> None:
-        """Round `number` reached phase `asked`, `folded`, `stepped` or `saved`."""
+        """Round `number` reached phase `asked`, `folded` (enough updates are in), `stepped` or `saved`."""
 
     def closed(self, state: ServerState) -> None:
         """A round closed and was saved."""
@@ -51,9 +51,10 @@ def run_study(state: ServerState, *, plan: Plan, ask: Ask, store: Store, observe
             )
             state = judge(state, outcome)
             _require(outcome, plan, state, store)
-            mean = fold(spool, weights=plan.weights, base=state.model, codec=codec_for(plan.codec))
-        observer.phase("folded", state.round)
-        model, moments = step(state.model, mean, state.moments, config=ServerOptimizerConfig(**plan.server))
+            # Each tensor is folded when the step asks for it, so the spool stays open.
+            mean = Mean(spool, weights=plan.weights, base=state.model, codec=codec_for(plan.codec))
+            observer.phase("folded", state.round)
+            model, moments = step(state.model, mean, state.moments, config=ServerOptimizerConfig(**plan.server))
         observer.phase("stepped", state.round)
         state = close(replace(state, model=model, moments=moments), outcome, plan, sent=len(asked))
         store.save(state, plan_digest=plan.digest)

@@ -1,9 +1,11 @@
 """Admitted updates wait on disk and are folded in site order.
 
-Float sums depend on order, so the fold waits for the round to close; memory is one accumulator and one tensor of one
+Float sums depend on order, so the fold waits for the round to close; memory is one tensor's sum and one block of one
 site, whatever the number of sites. The file has no name: it vanishes with the process.
 """
 
+import math
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -13,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import CheckpointError
-from core.federation.codec import Codec
+from core.federation.codec import Codec, Elementwise
 
 Real = npt.NDArray[np.float64]
 Place = tuple[int, np.dtype[Any], tuple[int, ...]]
 """Offset in the file, dtype, shape."""
+BLOCK = 16_384
+"""Values folded at once."""
 
 
 class Spool:
@@ -55,7 +59,7 @@ class Spool:
         for name in sorted(arrays):
             value = np.asarray(arrays[name], order="C")
             places[name] = (self._file.tell(), value.dtype, value.shape)
-            self._file.write(value.tobytes())
+            self._file.write(value.reshape(-1).view(np.uint8).data)
         self._file.flush()
         return places
 
@@ -64,24 +68,68 @@ class Spool:
         """Who is in, in the order of the fold."""
         return sorted(self._places)
 
-    def by_site(self, name: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """One tensor of every site, in site order."""
-        for site in self.sites:
-            offset, dtype, shape = self._places[site][name]
-            self._file.seek(offset)
-            size = dtype.itemsize * int(np.prod(shape))
-            yield site, np.frombuffer(self._file.read(size), dtype=dtype).reshape(shape)
+    def place(self, site: str, name: str) -> Place:
+        """Where one tensor of one site lies."""
+        return self._places[site][name]
+
+    def read_into(self, out: npt.NDArray[Any], *, offset: int) -> None:
+        """Fill a flat array from the file; raises CheckpointError when it cannot be read."""
+        if out.nbytes and os.preadv(self._file.fileno(), [out.view(np.uint8).data], offset) != out.nbytes:
+            raise CheckpointError("the spooled updates cannot be read back: the temporary file is shorter than written")
+
+    def read(self, site: str, name: str) -> npt.NDArray[Any]:
+        """One tensor of one site."""
+        offset, dtype, shape = self._places[site][name]
+        values = np.empty(math.prod(shape), dtype)
+        self.read_into(values, offset=offset)
+        return values.reshape(shape)
 
 
-def fold(
-    spool: Spool, *, weights: Mapping[str, float], base: Mapping[str, npt.NDArray[Any]], codec: Codec
-) -> dict[str, Real]:
-    """The weighted mean difference over the sites in the spool, in float64: sum_S w[k] delta_k / sum_S w[k]."""
-    total = sum(weights[site] for site in spool.sites)
-    mean: dict[str, Real] = {}
-    for name in sorted(base):
-        tensor = np.zeros(base[name].shape, np.float64)
-        for site, wire in spool.by_site(name):
-            tensor += (weights[site] / total) * codec.decode(wire, base[name])
-        mean[name] = tensor
-    return mean
+class Mean(Mapping[str, Real]):
+    """The weighted mean difference of the sites in a spool: sum_S w[k] delta_k / sum_S w[k], in float64.
+
+    A tensor is folded when it is asked for, while the spool is open, so that never more than one needs to be kept.
+    """
+
+    def __init__(
+        self, spool: Spool, *, weights: Mapping[str, float], base: Mapping[str, npt.NDArray[Any]], codec: Codec
+    ) -> None:
+        """Of every site in the spool; `base` is the model that they started from."""
+        total = sum(weights[site] for site in spool.sites)
+        self._shares = {site: weights[site] / total for site in spool.sites}
+        self._spool, self._base, self._codec = spool, base, codec
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, sorted."""
+        return iter(sorted(self._base))
+
+    def __len__(self) -> int:
+        """Tensors."""
+        return len(self._base)
+
+    def __getitem__(self, name: str) -> Real:
+        """One tensor's sum, in site order."""
+        base = self._base[name]
+        mean = np.zeros(base.shape, np.float64)
+        if isinstance(self._codec, Elementwise):
+            self._fold_blocks(mean.reshape(-1), name, base.reshape(-1), self._codec)
+            return mean
+        for site, share in self._shares.items():
+            mean += share * self._codec.decode(self._spool.read(site, name), base)
+        return mean
+
+    def _fold_blocks(self, mean: Real, name: str, base: npt.NDArray[Any], codec: Elementwise) -> None:
+        """Block by block over all sites, so that a block of the sum stays in a core's cache until it is done."""
+        size = min(BLOCK, base.size)
+        delta, own, wire = np.empty(size), np.empty(size), np.empty(size, codec.dtype)
+        offsets = [(self._spool.place(site, name)[0], share) for site, share in self._shares.items()]
+        with np.errstate(invalid="ignore"):  # signalling NaN; admission let none through
+            for start in range(0, base.size, BLOCK):
+                place = slice(start, min(start + BLOCK, base.size))
+                short = slice(0, place.stop - start)
+                np.copyto(own[short], base[place])
+                for offset, share in offsets:
+                    self._spool.read_into(wire[short], offset=offset + start * wire.itemsize)
+                    codec.decode_into(delta[short], wire=wire[short], base=own[short])
+                    np.multiply(delta[short], share, out=delta[short])
+                    np.add(mean[place], delta[short], out=mean[place])

@@ -33,7 +33,7 @@ from core.training.pretrain import Pretraining
 from core.training.settings import TrainingConfig
 from server.app import server_app
 from server.optimizer import ServerOptimizerConfig, step
-from server.spool import Spool, fold
+from server.spool import Mean, Spool
 from server.state import Store
 from server.study import StudyConfig, make_plan, study_to_json
 from simulations.grid import InProcessGrid, serve
@@ -92,7 +92,7 @@ def federated_step(
             shares = OrganSampler(own.records, draws[site]).image_probabilities()
             new = sgd_step(double_model(plan, base), own.records, cache, shares)
             spool.add(site, {name: codec.encode(new[name], base[name]) for name in base})
-        mean = fold(spool, weights=plan.weights, base=base, codec=codec)
+        mean = dict(Mean(spool, weights=plan.weights, base=base, codec=codec))
     moved, _ = step(base, mean, {}, config=ServerOptimizerConfig())
     return moved
 

@@ -7,7 +7,7 @@ stays float32, since bfloat16 parameters swallow small updates. `int8` sends dif
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,17 @@ class Codec(Protocol):
         """The float64 difference that `encode` wrote."""
 
 
+@runtime_checkable
+class Elementwise(Protocol):
+    """A codec of which any part of a tensor can be decoded alone, in place; with `decode`'s values, bit for bit."""
+
+    dtype: np.dtype[Any]
+    """What travels, one value for each of the tensor."""
+
+    def decode_into(self, out: Real, *, wire: npt.NDArray[Any], base: Real) -> None:
+        """Write the differences of flat parts of one length; `base` is float64 already. NaN may be signalled."""
+
+
 class Exact:
     """Float32 parameters."""
 
@@ -58,6 +69,11 @@ class Exact:
     def decode(self, wire: npt.NDArray[np.generic], base: npt.NDArray[np.float32]) -> Real:
         """Difference in float64."""
         return widened(wire) - base.astype(np.float64)
+
+    def decode_into(self, out: Real, *, wire: npt.NDArray[Any], base: Real) -> None:
+        """As `decode`."""
+        np.copyto(out, wire)
+        np.subtract(out, base, out=out)
 
 
 class BFloat16:
@@ -82,6 +98,12 @@ class BFloat16:
         """Widen the bits again."""
         bits = np.asarray(wire.astype(np.uint32, order="C") << np.uint32(16))
         return widened(bits.view(np.float32))
+
+    def decode_into(self, out: Real, *, wire: npt.NDArray[Any], base: Real) -> None:  # noqa: ARG002 -- protocol
+        """As `decode`."""
+        bits = wire.astype(np.uint32)
+        np.left_shift(bits, 16, out=bits)
+        np.copyto(out, bits.view(np.float32))
 
 
 class Int8:

@@ -36,7 +36,7 @@ def digest_of(tensors: Mapping[str, npt.NDArray[np.generic]]) -> str:
         value = np.asarray(tensors[name], order="C")
         little = value.astype(value.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{name}|{value.shape}|{little.dtype.str}|".encode())
-        digest.update(little.tobytes())
+        digest.update(little.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
