@@ -33,10 +33,11 @@ class Generations:
         was given up in the same folder, or when either side lost its files.
         """
         if self._pending.exists():
-            if _belongs(load_tensors(self._pending, schema=SCHEMA_VERSION)[1], folded):
+            moments, meta = load_tensors(self._pending, schema=SCHEMA_VERSION)
+            if _belongs(meta, folded):
                 self._pending.replace(self._committed)
-            else:
-                self._pending.unlink()
+                return moments
+            self._pending.unlink()
         if not self._committed.exists():
             return {}
         moments, meta = load_tensors(self._committed, schema=SCHEMA_VERSION)

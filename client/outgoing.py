@@ -3,14 +3,13 @@
 The clip bounds one hospital's influence on one round; it is no privacy by itself (no noise is added here).
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.federation.codec import codec_for
+from core.federation.codec import Exact, codec_for
 from core.federation.plan import Plan
 from core.federation.tensors import Tensors
 from core.federation.update import difference_norm
@@ -25,22 +24,20 @@ def outgoing(new: Tensors, *, base: Tensors, plan: Plan) -> dict[str, npt.NDArra
     chosen = {name: new[name] for name in plan.tensors}
     codec = codec_for(plan.codec)
     bound = plan.norm_bound
+    clipped = chosen
     while True:
-        clipped = clip(chosen, base=base, bound=bound)
         wire: dict[str, npt.NDArray[Any]] = {name: codec.encode(clipped[name], base[name]) for name in sorted(clipped)}
         norm = difference_norm(wire, base=base, codec=codec)
         if norm <= plan.norm_bound:
             return wire
-        bound *= min(0.999, plan.norm_bound / norm)
+        if clipped is not chosen:
+            bound *= min(0.999, plan.norm_bound / norm)
+        clipped = clip(chosen, base=base, bound=bound)
 
 
 def clip(new: Tensors, *, base: Mapping[str, npt.NDArray[np.float32]], bound: float) -> Tensors:
     """Shorten the difference to L2 norm `bound` over all tensors, up to float32 rounding; a short one is untouched."""
-    squares = 0.0
-    for name, value in new.items():
-        delta = value.astype(np.float64) - base[name]
-        squares += float(np.vdot(delta, delta))
-    norm = math.sqrt(squares)
+    norm = difference_norm(new, base=dict(base), codec=Exact())
     if norm <= bound:
         return new
     scale = bound / norm
