@@ -46,23 +46,29 @@ class Generations:
         was given up in the same folder, or when either side lost its files.
         """
         if self._pending.exists():
-            if _belongs(load_tensors(self._pending, schema=SCHEMA_VERSION)[1], folded):
+            arrays, meta = load_tensors(self._pending, schema=SCHEMA_VERSION)
+            if _belongs(meta, folded):
                 self._pending.replace(self._committed)
-            else:
-                self._pending.unlink()
+                return _kept(arrays)
+            self._pending.unlink()
         if not self._committed.exists():
             return Kept()
         arrays, meta = load_tensors(self._committed, schema=SCHEMA_VERSION)
-        if not _belongs(meta, folded):
-            return Kept()
-        residual = {name.removeprefix(RESIDUAL): arrays.pop(name) for name in list(arrays) if name.startswith(RESIDUAL)}
-        return Kept(moments=arrays, residual=residual)
+        return _kept(arrays) if _belongs(meta, folded) else Kept()
 
     def propose(self, kept: Kept, *, number: int, base_digest: str, update_digest: str) -> None:
         """Write what round `number` leaves as pending."""
         meta = {"schema_version": SCHEMA_VERSION, "round": number, "base": base_digest, "update": update_digest}
         residual = {f"{RESIDUAL}{name}": value for name, value in kept.residual.items()}
         save_tensors(self._pending, kept.moments | residual, meta=meta)
+
+
+def _kept(arrays: Arrays) -> Kept:
+    """A file's tensors, told apart by their names."""
+    residual = {name.removeprefix(RESIDUAL): value for name, value in arrays.items() if name.startswith(RESIDUAL)}
+    return Kept(
+        moments={name: value for name, value in arrays.items() if not name.startswith(RESIDUAL)}, residual=residual
+    )
 
 
 def _belongs(meta: Mapping[str, Any], folded: Folded | None) -> bool:

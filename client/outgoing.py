@@ -3,7 +3,6 @@
 The clip bounds one hospital's influence on one round; it is no privacy by itself (no noise is added here).
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.federation.codec import Codec, codec_for
+from core.federation.codec import Codec, Exact, codec_for
 from core.federation.plan import Plan
 from core.federation.tensors import Tensors
 from core.federation.update import difference_norm
@@ -38,13 +37,15 @@ def outgoing(new: Tensors, *, base: Tensors, plan: Plan, residual: Mapping[str, 
     codec = codec_for(plan.codec)
     chosen = {name: new[name] + residual[name] if name in residual else new[name] for name in plan.tensors}
     bound = plan.norm_bound
+    clipped = chosen
     while True:
-        clipped = clip(chosen, base=base, bound=bound)
         wire: Arrays = {name: codec.encode(clipped[name], base[name]) for name in sorted(clipped)}
         norm = difference_norm(wire, base=base, codec=codec)
         if norm <= plan.norm_bound:
             return Outgoing(arrays=wire, residual=_left_over(clipped, wire, base=base, codec=codec))
-        bound *= min(0.999, plan.norm_bound / norm)
+        if clipped is not chosen:
+            bound *= min(0.999, plan.norm_bound / norm)
+        clipped = clip(chosen, base=base, bound=bound)
 
 
 def _left_over(wanted: Tensors, wire: Arrays, *, base: Tensors, codec: Codec) -> Tensors:
@@ -58,11 +59,7 @@ def _left_over(wanted: Tensors, wire: Arrays, *, base: Tensors, codec: Codec) ->
 
 def clip(new: Tensors, *, base: Mapping[str, npt.NDArray[np.float32]], bound: float) -> Tensors:
     """Shorten the difference to L2 norm `bound` over all tensors, up to float32 rounding; a short one is untouched."""
-    squares = 0.0
-    for name, value in new.items():
-        delta = value.astype(np.float64) - base[name]
-        squares += float(np.vdot(delta, delta))
-    norm = math.sqrt(squares)
+    norm = difference_norm(new, base=dict(base), codec=Exact())
     if norm <= bound:
         return new
     scale = bound / norm

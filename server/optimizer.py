@@ -21,6 +21,8 @@ from core.federation.tensors import Tensors
 Real = npt.NDArray[np.float64]
 Moments = dict[str, npt.NDArray[Any]]
 NAMES = ("fedavg", "fedavgm", "nesterov", "fedadam")
+BLOCK = 16_384
+"""Values stepped at once: their float64 form stays in a core's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,13 @@ def _fedadam(
 
 def _moved(value: npt.NDArray[Any], rate: float, delta: Real) -> npt.NDArray[Any]:
     """The value plus `rate` times `delta`, computed in float64, in the value's type."""
-    moved = np.multiply(delta, rate, out=np.empty_like(delta))
-    np.add(value, moved, out=moved)
-    return moved.astype(value.dtype)
+    moved = np.empty_like(value, order="C")
+    flat_value, flat_delta, flat_moved = value.reshape(-1), delta.reshape(-1), moved.reshape(-1)
+    block = np.empty(min(BLOCK, value.size))
+    for start in range(0, value.size, BLOCK):
+        place = slice(start, min(start + BLOCK, value.size))
+        part = block[: place.stop - start]
+        np.multiply(flat_delta[place], rate, out=part)
+        np.add(flat_value[place], part, out=part)
+        flat_moved[place] = part
+    return moved

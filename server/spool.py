@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import CheckpointError
-from core.federation.codec import Codec, Elementwise
+from core.federation.codec import Codec, Elementwise, is_elementwise
 
 Real = npt.NDArray[np.float64]
 Place = tuple[int, np.dtype[Any], tuple[int, ...]]
 """Offset in the file, dtype, shape."""
-BLOCK = 16_384
+BLOCK = 32_768
 """Values folded at once."""
 
 
@@ -111,7 +111,7 @@ class Mean(Mapping[str, Real]):
         """One tensor's sum, in site order."""
         base = self._base[name]
         mean = np.zeros(base.shape, np.float64)
-        if isinstance(self._codec, Elementwise):
+        if is_elementwise(self._codec):
             self._fold_blocks(mean.reshape(-1), name, base.reshape(-1), self._codec)
             return mean
         for site, share in self._shares.items():

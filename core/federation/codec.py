@@ -7,7 +7,7 @@ stays float32, since bfloat16 parameters swallow small updates. `int8` sends dif
 """
 
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -41,15 +41,14 @@ class Codec(Protocol):
         """The float64 difference that `encode` wrote."""
 
 
-@runtime_checkable
 class Elementwise(Protocol):
     """A codec of which any part of a tensor can be decoded alone, in place; with `decode`'s values, bit for bit."""
 
     dtype: np.dtype[Any]
     """What travels, one value for each of the tensor."""
 
-    def decode_into(self, out: Real, *, wire: npt.NDArray[Any], base: Real) -> None:
-        """Write the differences of flat parts of one length; `base` is float64 already. NaN may be signalled."""
+    def decode_into(self, out: Real, *, wire: npt.NDArray[Any], base: npt.NDArray[Any]) -> None:
+        """Write the differences of flat parts of one length; `base` is float32, or widened before. NaN may signal."""
 
 
 class Exact:
@@ -70,7 +69,7 @@ class Exact:
         """Difference in float64."""
         return widened(wire) - base.astype(np.float64)
 
-    def decode_into(self, out: Real, *, wire: npt.NDArray[Any], base: Real) -> None:
+    def decode_into(self, out: Real, *, wire: npt.NDArray[Any], base: npt.NDArray[Any]) -> None:
         """As `decode`."""
         np.copyto(out, wire)
         np.subtract(out, base, out=out)
@@ -99,7 +98,7 @@ class BFloat16:
         bits = np.asarray(wire.astype(np.uint32, order="C") << np.uint32(16))
         return widened(bits.view(np.float32))
 
-    def decode_into(self, out: Real, *, wire: npt.NDArray[Any], base: Real) -> None:  # noqa: ARG002 -- protocol
+    def decode_into(self, out: Real, *, wire: npt.NDArray[Any], base: npt.NDArray[Any]) -> None:  # noqa: ARG002 -- protocol
         """As `decode`."""
         bits = wire.astype(np.uint32)
         np.left_shift(bits, 16, out=bits)
@@ -151,6 +150,11 @@ class Int8:
 
 def _blocks(values: int) -> int:
     return -(-values // BLOCK)
+
+
+def is_elementwise(codec: Codec) -> TypeGuard[Elementwise]:
+    """Whether the codec decodes parts in place; others are decoded a tensor at a time."""
+    return hasattr(codec, "decode_into")
 
 
 def widened(values: npt.NDArray[Any]) -> Real:

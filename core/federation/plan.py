@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from core.errors import PlanError
@@ -21,7 +22,7 @@ SLACK = 1e-9
 LOCAL_STATES = ("kept", "reset")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """One study. Nested sections are plain JSON values; the packages that own them check them when they are built."""
 
@@ -90,12 +91,12 @@ class Plan:
             elif abs(sum(values.values()) - 1.0) > SLACK:
                 yield f"{name} sum to {sum(values.values())}, not to 1"
 
-    @property
+    @cached_property
     def document(self) -> str:
         """Canonical JSON: sorted keys, no spaces, no NaN."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical document."""
         return hashlib.sha256(self.document.encode()).hexdigest()

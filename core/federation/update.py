@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import UpdateRejected
-from core.federation.codec import Codec, Elementwise
+from core.federation.codec import Codec, is_elementwise
 from core.federation.tensors import Spec, Tensors, problems_with
 
-BLOCK = 8192
-"""Values decoded at once: their float64 form stays in a core's cache, and BLAS starts no threads for it."""
+BLOCK = 32_768
+"""Values decoded at once: their float64 form stays in a core's cache."""
+DOT = 8192
+"""Values of one scalar product: so few that BLAS starts no threads, whose number would change the sum's bits."""
 METRICS = ("loss", "spatial", "frequency", "images", "seconds")
 """The scalars a site may report: mean losses over the round, images seen, seconds trained."""
 
@@ -80,7 +82,9 @@ def difference_norm(arrays: Mapping[str, npt.NDArray[np.generic]], *, base: Tens
     """
     squares = 0.0
     for name in sorted(arrays):
-        squares += sum(float(np.dot(delta, delta)) for delta in differences(arrays[name], base[name], codec))
+        for delta in differences(arrays[name], base[name], codec):
+            parts = (delta[start : start + DOT] for start in range(0, delta.size, DOT))
+            squares += sum(float(np.dot(part, part)) for part in parts)
         if not math.isfinite(squares):
             raise UpdateRejected(f"{name} holds NaN or infinity; the site's training diverged")
     return math.sqrt(squares)
@@ -90,17 +94,16 @@ def differences(
     wire: npt.NDArray[np.generic], base: npt.NDArray[np.float32], codec: Codec
 ) -> Iterator[npt.NDArray[np.float64]]:
     """One tensor's decoded differences, flat, block after block; a block is gone when the next is asked for."""
-    if not isinstance(codec, Elementwise):
+    if not is_elementwise(codec):
         yield codec.decode(wire, base).reshape(-1)
         return
     flat_wire, flat_base = wire.reshape(-1), base.reshape(-1)
-    block, base_block = np.empty(min(BLOCK, flat_base.size)), np.empty(min(BLOCK, flat_base.size))
+    block = np.empty(min(BLOCK, flat_base.size))
     with np.errstate(invalid="ignore"):  # signalling NaN
         for start in range(0, flat_base.size, BLOCK):
-            length = min(BLOCK, flat_base.size - start)
-            part, own = block[:length], base_block[:length]
-            np.copyto(own, flat_base[start : start + length])
-            codec.decode_into(part, wire=flat_wire[start : start + length], base=own)
+            place = slice(start, min(start + BLOCK, flat_base.size))
+            part = block[: place.stop - start]
+            codec.decode_into(part, wire=flat_wire[place], base=flat_base[place])
             yield part
 
 

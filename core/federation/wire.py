@@ -7,6 +7,7 @@ missing, of another type or too long is an UpdateRejected (server side) or a Pla
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ TRAIN = "train.round"
 
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MAX_PATIENTS = 100_000_000
+LONGEST_HEADER = 4096
+"""Bytes of an NPY header; an honest one has 128."""
 NUMPY_STORAGE = "numpy.ndarray"
 """Flower's word for the NPY format."""
 
@@ -178,7 +181,18 @@ def _array(array: Array) -> npt.NDArray[Any]:
     """
     if array.stype != NUMPY_STORAGE:
         raise ValueError(f"an array is stored as {array.stype[:40]!r}, not as {NUMPY_STORAGE}")
-    stream = BytesIO(array.data)
+    start = array.data[:LONGEST_HEADER]
+    end = 10 + int.from_bytes(start[8:10], "little")
+    shape, dtype = _header(start[:end])
+    if len(array.data) - end != math.prod(shape) * dtype.itemsize:
+        raise ValueError("an array has another size than its header says")
+    return np.frombuffer(array.data, dtype=dtype, offset=end).reshape(shape)
+
+
+@lru_cache(maxsize=4096)
+def _header(content: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an NPY header; kept, since the same few hundred come with every message."""
+    stream = BytesIO(content)
     try:
         version = np.lib.format.read_magic(stream)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
@@ -186,6 +200,4 @@ def _array(array: Array) -> npt.NDArray[Any]:
         raise ValueError(f"an array's header cannot be read ({type(error).__name__})") from error
     if version != (1, 0) or fortran or dtype.kind not in "fiu" or any(length < 0 for length in shape):
         raise ValueError(f"an array of type {dtype.str[:20]} is no plain array of numbers")
-    if len(array.data) - stream.tell() != math.prod(shape) * dtype.itemsize:
-        raise ValueError("an array has another size than its header says")
-    return np.frombuffer(array.data, dtype=dtype, offset=stream.tell()).reshape(shape)
+    return shape, dtype

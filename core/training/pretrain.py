@@ -142,10 +142,13 @@ def load_moments(
 ) -> None:
     """Set the optimizer's state; an empty dictionary resets it."""
     optimizer.state.clear()
+    slots: dict[str, dict[str, npt.NDArray[np.float32]]] = {}
+    for key, value in moments.items():
+        owner, slot = key.rsplit("/", 1)
+        slots.setdefault(owner, {})[slot] = value
     for name, parameter in model.named_parameters():
-        slots = {key.rsplit("/", 1)[1]: value for key, value in moments.items() if key.rsplit("/", 1)[0] == name}
-        if slots:
+        if name in slots:
             # The fused AdamW keeps everything, its step count too, beside the parameter.
             optimizer.state[parameter] = {
-                slot: torch.from_numpy(value.copy()).to(parameter.device) for slot, value in slots.items()
+                slot: torch.from_numpy(value.copy()).to(parameter.device) for slot, value in slots[name].items()
             }

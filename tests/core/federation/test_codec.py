@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
 
 from core.errors import PlanError
-from core.federation.codec import Elementwise, codec_for
+from core.federation.codec import codec_for, is_elementwise
 
 EXACT, BF16, INT8 = codec_for("exact"), codec_for("bf16"), codec_for("int8")
 ordinary = st.one_of(st.floats(0.0009765625, 8.0, width=32), st.floats(-8.0, -0.0009765625, width=32), st.just(0.0))
@@ -154,6 +154,6 @@ def test_an_unknown_codec_is_an_error() -> None:
 def test_a_part_decoded_in_place_has_the_bits_of_the_whole(codec, pair: tuple[np.ndarray, np.ndarray]) -> None:
     new, base = pair
     wire, out = codec.encode(new, base), np.empty(16)
-    assert isinstance(codec, Elementwise)
+    assert is_elementwise(codec)
     codec.decode_into(out[4:9], wire=wire[4:9], base=base.astype(np.float64)[4:9])
     assert out[4:9].tobytes() == codec.decode(wire, base)[4:9].tobytes()
