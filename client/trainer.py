@@ -14,7 +14,7 @@ from core.federation.tensors import digest_of, load_state, problems_with, state_
 from core.federation.update import Instruction, Skipped, Update
 from core.files import append_line
 from core.models.build import build_model
-from core.training.pretrain import Pretraining, load_moments, moments_of
+from core.training.pretrain import Pretraining, Summary, load_moments, moments_of
 from core.training.settings import TrainingConfig
 from core.training.source import Source
 
@@ -71,13 +71,7 @@ class Trainer:
             round=instruction.round,
             base_digest=base_digest,
             arrays=leaving.arrays,
-            metrics={
-                "loss": summary.loss,
-                "spatial": summary.spatial,
-                "frequency": summary.frequency,
-                "images": float(summary.images),
-                "seconds": summary.seconds,
-            },
+            metrics=_told(summary),
         )
 
     def _prepare(self, plan: Plan) -> tuple[Pretraining, Source]:
@@ -91,6 +85,17 @@ class Trainer:
     def _tell(self, step: int, loss: float, images: int) -> None:
         if self.on_step is not None:
             self.on_step(self.site.name, step, loss, images)
+
+
+def _told(summary: Summary) -> dict[str, float]:
+    """The metrics of the allow-list (`core.federation.update.METRICS`)."""
+    return {
+        "loss": summary.loss,
+        "spatial": summary.spatial,
+        "frequency": summary.frequency,
+        "images": float(summary.images),
+        "seconds": summary.seconds,
+    }
 
 
 def check_base(instruction: Instruction, plan: Plan) -> None:

@@ -139,11 +139,7 @@ def make_plan(
             counts, tau=federation.tau, min_patients=federation.min_patients, cap=federation.weight_cap
         )
     sections = study_to_json(study)
-    model = state_of(build_model(sections["encoder"], sections["objective"], seed=study.seed))
-    if start is not None:
-        if found := problems_with(start, spec_of(model)):
-            raise PlanError(found, title="the model to start from")
-        model = start
+    model = _first_model(sections, seed=study.seed, start=start)
     parameters = sum(value.size for value in model.values())
     bound = federation.norm_bound or update_bound(study.training, steps=federation.local_steps, parameters=parameters)
     plan = Plan(
@@ -172,6 +168,15 @@ def make_plan(
         tensors=spec_of(model),
     )
     return plan, model
+
+
+def _first_model(sections: Mapping[str, Any], *, seed: int, start: Tensors | None) -> Tensors:
+    model = state_of(build_model(sections["encoder"], sections["objective"], seed=seed))
+    if start is None:
+        return model
+    if found := problems_with(start, spec_of(model)):
+        raise PlanError(found, title="the model to start from")
+    return start
 
 
 def _environment(start: Tensors | None) -> dict[str, Any]:

@@ -84,12 +84,9 @@ def run_sweep(
     from rich.console import Console  # here, so that --help is quick
 
     from core import config as configuration
-    from core.files import write_text
-    from simulations.comparison import as_markdown, as_page
     from simulations.config import SimulationConfig
     from simulations.deadline import deadline_in
     from simulations.experiment import simulate
-    from simulations.saved_run import read_runs
 
     if unknown := sorted(set(only) - set(sweep.runs)):
         raise ConfigError(f"--only {', '.join(unknown)}: the sweep has {', '.join(sweep.runs)}")
@@ -115,6 +112,14 @@ def run_sweep(
             console=console,
             minutes=deadline.minutes_left(),
         )
+    return _write_comparison(sweep, folders)
+
+
+def _write_comparison(sweep: Sweep, folders: list[Path]) -> tuple[Path, Path]:
+    from core.files import write_text  # here, so that --help is quick
+    from simulations.comparison import as_markdown, as_page
+    from simulations.saved_run import read_runs
+
     runs = read_runs(folders)
     page, table = (folders[0].parent / f"{sweep.name}{suffix}" for suffix in (".html", ".md"))
     write_text(page, as_page(runs))
