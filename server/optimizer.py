@@ -74,9 +74,10 @@ def _momentum(
     stepped: Tensors = {}
     kept: Moments = {}
     for name, value in model.items():
-        speed = mean[name] + config.beta1 * moments[f"m/{name}"] if f"m/{name}" in moments else mean[name]
+        delta = mean[name]  # folded when asked for, so once
+        speed = delta + config.beta1 * moments[f"m/{name}"] if f"m/{name}" in moments else delta
         kept[f"m/{name}"] = speed
-        ahead = mean[name] + config.beta1 * speed if config.name == "nesterov" else speed
+        ahead = delta + config.beta1 * speed if config.name == "nesterov" else speed
         stepped[name] = (value + config.rate * ahead).astype(value.dtype)
     return stepped, kept
 

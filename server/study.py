@@ -135,9 +135,8 @@ def make_plan(
     if study.weighting == "fedavg":
         shares = fedavg(counts, min_patients=federation.min_patients)
     else:
-        shares = organ_aware(
-            counts, tau=federation.tau, min_patients=federation.min_patients, cap=federation.weight_cap
-        )
+        floor, cap = federation.min_patients, federation.weight_cap
+        shares = organ_aware(counts, tau=federation.tau, min_patients=floor, cap=cap)
     sections = study_to_json(study)
     model = _first_model(sections, seed=study.seed, start=start)
     parameters = sum(value.size for value in model.values())

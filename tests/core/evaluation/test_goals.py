@@ -37,7 +37,7 @@ def test_the_rarest_organ_is_filled_in_and_a_list_is_counted() -> None:
 
 def test_the_goals_that_are_shipped_can_be_read() -> None:
     goals = read_goals(Path(str(files("configs") / "goals.yaml")))
-    assert goals[0].field == "gap_closed.low"
+    assert goals[0].field == "gap_closed.value"
     assert all(goal.text for goal in goals)
 
 
