@@ -122,14 +122,15 @@ def _loss(arm: Mapping[str, Any] | None, organ: str) -> str:
 
 
 def organs_table(runs: Sequence[SavedRun]) -> Table:
-    """Held-out loss of the federated arm: a row an organ, a column a run whose losses compare."""
+    """Held-out loss of the federated arm (or the pooled one): a row an organ, a column a run whose losses compare."""
+    arm = "federated" if any("federated" in run.metrics["arms"] for run in runs) else "centralized"
+    start = runs[0].metrics["arms"].get("random_init")
     rows = []
     for organ in [*run_figures.organ_order([run.metrics for run in runs]), "overall"]:
-        values = [
-            _loss(run.metrics["arms"].get("federated"), organ) if comparable(run, runs[0]) else NONE for run in runs
-        ]
-        rows.append(["all" if organ == "overall" else words(organ), *values])
-    return Table(["organ", *(run.name for run in runs)], rows)
+        values = [_loss(run.metrics["arms"].get(arm), organ) if comparable(run, runs[0]) else NONE for run in runs]
+        first = [_loss(start, organ)] if start else []
+        rows.append(["all" if organ == "overall" else words(organ), *first, *values])
+    return Table(["organ", *(["random weights"] if start else []), *(run.name for run in runs)], rows)
 
 
 def cost_table(runs: Sequence[SavedRun]) -> Table:
@@ -149,9 +150,13 @@ def _without(found: Table, column: int) -> Table:
 
 
 def as_markdown(runs: Sequence[SavedRun]) -> str:
-    """The results table and its cautions."""
-    found = results_table(runs)
-    return f"{markdown.table(found.head, found.rows, words=found.words)}\n\n{markdown.bullets(cautions(runs))}\n"
+    """The results, losses by organ, and cautions."""
+    found, organs = results_table(runs), organs_table(runs)
+    return (
+        f"{markdown.table(found.head, found.rows, words=found.words)}\n\n"
+        f"Held-out loss by organ:\n\n{markdown.table(organs.head, organs.rows)}\n\n"
+        f"{markdown.bullets(cautions(runs))}\n"
+    )
 
 
 def as_page(runs: Sequence[SavedRun]) -> str:

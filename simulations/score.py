@@ -30,13 +30,10 @@ class Scorer:
     def __init__(self, bench: Bench) -> None:
         """Fix the held-out sets; raises DataError when nobody is held out, before anything was trained."""
         self._bench = bench
-        prepared = bench.prepared
         organs = set(bench.plan.mix)
-        self._rows = {
-            split: tuple(row for row in self._of(split) if prepared.manifest.records[row].organ in organs)
-            for split in SPLITS
-        }
-        if empty := [split for split in ("validation", "test") if not self._rows[split]]:
+        self._rows = {split: tuple(self._of(split)) for split in SPLITS}
+        held = {split: {self._record(row).organ for row in self._rows[split]} for split in SPLITS}
+        if empty := [split for split in ("validation", "test") if not held[split] & organs]:
             raise DataError(
                 f"no {' and no '.join(empty)} patient with an organ of the study ({', '.join(sorted(organs))}); "
                 "raise data.test and data.validation, or fill the manifest's split column accordingly"
