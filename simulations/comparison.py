@@ -16,8 +16,6 @@ from simulations.saved_run import SavedRun, Settings
 
 ARMS = ("random_init", "local_mean", "federated", "centralized")
 """Whose held-out loss the table shows."""
-SCORED = ("random_init", "centralized")
-"""Whose Dice the table shows where no run has a federated arm."""
 HELD_OUT = ("seed", "data.", "encoder.side", "encoder.patch", "evaluation.masks")
 """What decides which images and corruptions a held-out loss is of, beside the objective."""
 OTHER_OBJECTIVE = (
@@ -92,10 +90,7 @@ def results_table(runs: Sequence[SavedRun]) -> Table:
     keys = differing(runs)
     head = ["run", "settings that differ", *(f"loss, {arm_label(arm)}" for arm in ARMS), "gap closed (95% interval)",
             "gap closed by FedAvg", "loss of the rarest organ, federated"]  # fmt: skip
-    shown_arms = [arm for arm in SCORED if any(arm in run.metrics["arms"] for run in runs)]
-    if any("federated" in run.metrics["arms"] for run in runs):
-        shown_arms = ["federated"]
-    scored = [(arm, *pair) for pair in _pairs(runs) for arm in shown_arms]
+    scored = [(arm, *pair) for pair in _pairs(runs) for arm in _scored(runs)]
     head += [f"Dice, {words(task)}, {probe_label(probe)}, {arm_label(arm)}" for arm, task, probe in scored]
     rows = []
     for run in runs:
@@ -111,6 +106,12 @@ def results_table(runs: Sequence[SavedRun]) -> Table:
         ]
         rows.append([run.name, settings or "none", *losses, *gaps, rare, *dice])
     return Table(head, rows, words=(1,))
+
+
+def _scored(runs: Sequence[SavedRun]) -> list[str]:
+    """Whose Dice the table shows: random weights, and the federated arm, or the pooled one where no run has that."""
+    there = {arm for run in runs for arm in run.metrics["arms"]}
+    return [arm for arm in ("random_init", "federated" if "federated" in there else "centralized") if arm in there]
 
 
 def _pairs(runs: Sequence[SavedRun]) -> list[tuple[str, str]]:

@@ -130,7 +130,8 @@ def arm_document(found: Sequence[Found], mix: Mapping[str, float]) -> dict[str, 
 def _short(document: Mapping[str, Any]) -> dict[str, Any]:
     """What one seed adds to the mean over seeds."""
     tasks = {
-        task: {probe: score["mean"] for probe, score in probes.items()} for task, probes in document["tasks"].items()
+        task: {probe: {"mean": score["mean"]} for probe, score in probes.items()}
+        for task, probes in document["tasks"].items()
     }
     return {"held_out_loss": document["held_out_loss"], "tasks": tasks}
 

@@ -33,8 +33,8 @@ def test_losses_of_another_objective_are_dashes_but_gap_and_dice_remain(saved: S
     assert [b[head] for head in losses] == ["–"] * 5
     for row in (a, b):
         assert row["gap closed (95% interval)"] == "0.67 (0.50 to 0.80)"
-        assert row["Dice, mass, frozen, linear map"] == "0.60 (0.50 to 0.70)"
-        assert row["Dice, mass, fine-tuned, 8 patients"] == "0.60 (0.50 to 0.70)"
+        assert row["Dice, mass, frozen, linear map, federated (ours)"] == "0.60 (0.50 to 0.70)"
+        assert row["Dice, mass, fine-tuned, 8 patients, federated (ours)"] == "0.60 (0.50 to 0.70)"
     assert "another objective" in cautions(runs)[0]
     assert cautions(runs)[0].endswith("Here: b.")
 
@@ -62,7 +62,7 @@ def test_a_run_that_lacks_arms_has_dashes(saved: Saved) -> None:
     )
     assert _row(runs, "b")["loss, federated (ours)"] == "0.500"
     assert _row(runs, "b")["loss, pooled (reference)"] == "–"
-    assert _row(runs, "c")["Dice, mass, frozen, linear map"] == "–"
+    assert _row(runs, "c")["Dice, mass, frozen, linear map, federated (ours)"] == "–"
     assert "<svg" in as_page(runs)
 
 
@@ -89,9 +89,11 @@ def test_the_page_is_whole_safe_and_carries_its_data(saved: Saved) -> None:
     assert "Read this first" in page
 
 
-def test_the_markdown_is_one_table_and_its_cautions(saved: Saved) -> None:
+def test_the_markdown_is_the_results_losses_by_organ_and_cautions(saved: Saved) -> None:
     lines = as_markdown(read_runs([saved("a"), saved("b", OBJECTIVE, name="x|y")])).splitlines()
     assert lines[0].startswith("| run | settings that differ | loss, random weights |")
     assert lines[3].startswith(r"| x\|y | objective.mask\_ratio=0.6 | – |")
     assert len({line.replace(r"\|", "").count("|") for line in lines[:4]}) == 1
-    assert lines[5].startswith("* A dash stands where")
+    assert lines[5] == "Held-out loss by organ:"
+    assert lines[7].startswith("| organ | random weights | a |")
+    assert next(line for line in lines if line.startswith("*")).startswith("* A dash stands where")
