@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from core.data.manifest import Manifest, write_manifest
-from core.errors import TrainingError
+from core.errors import ConfigError, TrainingError
 from core.federation.tensors import digest_of, load_state, state_of
 from core.files import load_tensors
 from core.training.pretrain import Pretraining, load_moments, moments_of
@@ -165,3 +165,22 @@ def test_two_processes_of_one_hospital_train_as_one(accumulate: int, manifest: M
     assert sorted(one) == sorted(two)
     for name, value in one.items():
         np.testing.assert_allclose(two[name], value, rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch's own tracer asks every tensor for it
+def test_compiled_steps_are_eager_steps_up_to_rounding(pretraining: Make, source: Source) -> None:
+    eager, compiled = pretraining(), pretraining(compile=True)
+    assert eager.run(source, first=0, steps=3).loss == pytest.approx(
+        compiled.run(source, first=0, steps=3).loss, abs=1e-5
+    )
+    ours, theirs = state_of(eager.model), state_of(compiled.model)
+    assert sorted(ours) == sorted(theirs)
+    assert max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours) < 1e-4
+
+
+def test_compiling_without_a_compiler_names_the_remedy(pretraining: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ConfigError, match=r"install g\+\+, or leave training.compile=false"):
+        pretraining(compile=True, accelerator="cpu")
