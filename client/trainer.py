@@ -14,7 +14,7 @@ from core.federation.tensors import digest_of, load_state, problems_with, state_
 from core.federation.update import Instruction, Skipped, Update
 from core.files import append_line
 from core.models.build import build_model
-from core.training.pretrain import Pretraining, load_moments, moments_of
+from core.training.pretrain import Pretraining, Summary, load_moments, moments_of
 from core.training.settings import TrainingConfig
 from core.training.source import Source
 
@@ -69,13 +69,7 @@ class Trainer:
             round=instruction.round,
             base_digest=base_digest,
             arrays=leaving.arrays,
-            metrics={
-                "loss": summary.loss,
-                "spatial": summary.spatial,
-                "frequency": summary.frequency,
-                "images": float(summary.images),
-                "seconds": summary.seconds,
-            },
+            metrics=_metrics(summary),
         )
 
     def _prepare(self, plan: Plan) -> tuple[Pretraining, Source]:
@@ -89,6 +83,17 @@ class Trainer:
     def _tell(self, step: int, loss: float, images: int) -> None:
         if self.on_step is not None:
             self.on_step(self.site.name, step, loss, images)
+
+
+def _metrics(summary: Summary) -> dict[str, float]:
+    """What a site tells of a round (`METRICS` of `core/federation/update.py`)."""
+    return {
+        "loss": summary.loss,
+        "spatial": summary.spatial,
+        "frequency": summary.frequency,
+        "images": float(summary.images),
+        "seconds": summary.seconds,
+    }
 
 
 def check_base(instruction: Instruction, plan: Plan) -> None:
