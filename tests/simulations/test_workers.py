@@ -213,13 +213,11 @@ def test_a_hospital_whose_process_is_killed_is_absent_in_that_round_only(
     assert run.state.digest == skipping("skip.north=[1]").state.digest
 
 
-def test_a_late_reply_of_a_worker_counts_in_no_round(
+def test_a_bad_reply_of_a_worker_is_refused(
     federate: Make, skipping: Make, faulty_workers: Make, poison: Make, tmp_path: Path
 ) -> None:
-    grid = partial(faulty_workers, workers=2, late=True, mangle=poison)
-    run = federate(tmp_path / "late", "federation.timeout=10", grid=lambda _, nodes: grid(nodes))
-    assert run.receipts[1]["absent"] == {"north": "no reply in time"}
-    assert run.receipts[2]["ignored"] == ["north: reply of round 1 came in round 2, too late"]
+    run = federate(tmp_path / "bad", grid=lambda _, nodes: faulty_workers(nodes, workers=2, mangle=poison))
+    assert "holds NaN or infinity" in run.receipts[1]["refused"]["north"]
     assert run.state.digest == skipping("skip.north=[1]").state.digest
 
 
@@ -231,9 +229,10 @@ def test_what_stops_the_server_ends_the_workers(error: type[BaseException], fede
     def grid(_client: ClientApp, nodes: Iterable[Any]) -> WorkerGrid:
         return WorkerGrid(nodes, workers=2, on_step=stop)
 
+    before = set(multiprocessing.active_children())
     with pytest.raises(error):
         federate(tmp_path / "stopped", "federation.local_steps=500", grid=grid)
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) == before
 
 
 def alive(process: int) -> bool:
