@@ -16,6 +16,8 @@ from simulations.saved_run import SavedRun, Settings
 
 ARMS = ("random_init", "local_mean", "federated", "centralized")
 """Whose held-out loss the table shows."""
+UNTRAINED = ("evaluation.segmentation", "evaluation.tasks", "sim.")
+"""Settings that change no trained weight."""
 HELD_OUT = ("seed", "data.", "encoder.side", "encoder.patch", "evaluation.masks")
 """What decides which images and corruptions a held-out loss is of, beside the objective."""
 OTHER_OBJECTIVE = (
@@ -87,25 +89,37 @@ def settings_table(runs: Sequence[SavedRun]) -> Table:
 
 def results_table(runs: Sequence[SavedRun]) -> Table:
     """A row a run: settings that differ, losses, the closed gap, the rarest organ, Dice of the federated arm."""
-    keys = differing(runs)
-    head = ["run", "settings that differ", *(f"loss, {arm_label(arm)}" for arm in ARMS), "gap closed (95% interval)",
-            "gap closed by FedAvg", "loss of the rarest organ, federated"]  # fmt: skip
+    head = ["run", "settings unlike the first run's", *(f"loss, {arm_label(arm)}" for arm in ARMS)]
+    head += ["gap closed (95% interval)", "gap closed by FedAvg", "loss of the rarest organ, federated"]
     scored = [(arm, *pair) for pair in _pairs(runs) for arm in _scored(runs)]
     head += [f"Dice, {words(task)}, {probe_label(probe)}, {arm_label(arm)}" for arm, task, probe in scored]
     rows = []
     for run in runs:
         metrics, arms = run.metrics, run.metrics["arms"]
         shown = comparable(run, runs[0])
-        settings = "; ".join(f"{key}={described(run.settings, key)}" for key in keys) if run.settings else NONE
         losses = [_loss(arms.get(arm), "overall") if shown else NONE for arm in ARMS]
         gaps = [with_interval(metrics.get(key), share) for key in ("gap_closed", "gap_closed_fedavg")]
         rarest = next(iter(metrics.get("rarest") or []), None)
-        rare = f"{_loss(arms.get('federated'), rarest)} ({words(rarest)})" if rarest and shown else NONE
+        rare = (
+            f"{_loss(arms['federated'], rarest)} ({words(rarest)})"
+            if rarest and shown and "federated" in arms
+            else NONE
+        )
         dice = [
             with_interval(score_of(arms.get(arm) or {}, task, probe), share, key="mean") for arm, task, probe in scored
         ]
-        rows.append([run.name, settings or "none", *losses, *gaps, rare, *dice])
-    return Table(head, rows, words=(1,))
+        rows.append([run.name, _settings(run, runs[0]), *losses, *gaps, rare, *dice])
+    known = [column for column in range(len(head)) if column < 2 or any(row[column] != NONE for row in rows)]
+    return Table([head[i] for i in known], [[row[i] for i in known] for row in rows], words=(1,))
+
+
+def _settings(run: SavedRun, first: SavedRun) -> str:
+    """Where a run's training differs from the first run's; what changes no weight is left out."""
+    if run.settings is None or first.settings is None:
+        return NONE
+    mine, others = run.settings, first.settings
+    keys = [key for key in differing([first, run]) if not key.startswith(UNTRAINED) and _unlike(mine, others, key)]
+    return "; ".join(f"{key}={described(mine, key)}" for key in keys) or "none"
 
 
 def _scored(runs: Sequence[SavedRun]) -> list[str]:

@@ -21,7 +21,7 @@ def test_only_settings_that_differ_are_named_and_never_places(saved: Saved) -> N
     runs = read_runs([saved("a", "runs=/x", "data.cache=/x/c"), saved("b", "federation.tau=0.25", "runs=/y")])
     assert differing(runs) == ["federation.tau"]
     assert settings_table(runs).rows == [["federation.tau", "0.5", "0.25"]]
-    assert _row(runs, "b")["settings that differ"] == "federation.tau=0.25"
+    assert _row(runs, "b")["settings unlike the first run's"] == "federation.tau=0.25"
 
 
 def test_losses_of_another_objective_are_dashes_but_gap_and_dice_remain(saved: Saved) -> None:
@@ -44,7 +44,7 @@ def test_a_run_without_a_configuration_compares_in_no_loss(saved: Saved) -> None
     (folders[1] / "config.yaml").unlink()
     runs = read_runs(folders)
     assert not comparable(runs[1], runs[0])
-    assert _row(runs, "b")["settings that differ"] == "–"
+    assert _row(runs, "b")["settings unlike the first run's"] == "–"
     assert any("No config.yaml" in caution for caution in cautions(runs))
 
 
@@ -91,7 +91,7 @@ def test_the_page_is_whole_safe_and_carries_its_data(saved: Saved) -> None:
 
 def test_the_markdown_is_the_results_losses_by_organ_and_cautions(saved: Saved) -> None:
     lines = as_markdown(read_runs([saved("a"), saved("b", OBJECTIVE, name="x|y")])).splitlines()
-    assert lines[0].startswith("| run | settings that differ | loss, random weights |")
+    assert lines[0].startswith("| run | settings unlike the first run's | loss, random weights |")
     assert lines[3].startswith(r"| x\|y | objective.mask\_ratio=0.6 | – |")
     assert len({line.replace(r"\|", "").count("|") for line in lines[:4]}) == 1
     assert lines[5] == "Held-out loss by organ:"
