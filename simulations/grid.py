@@ -1,7 +1,7 @@
 """A Flower grid inside one process: the real `ClientApp` is called when its reply is pulled.
 
 No network, no polling: a site's work runs when the server looks for its reply, one after the other. So no two replies
-are in memory at once; the instructions are, each with its copy of the model, as a SuperLink would hold them.
+are in memory at once; the instructions are, all with one copy of the model.
 """
 
 import itertools

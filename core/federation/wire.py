@@ -35,8 +35,8 @@ NUMPY_STORAGE = "numpy.ndarray"
 _T = TypeVar("_T", str, int, bool)
 
 
-def instruction_to_records(instruction: Instruction) -> RecordDict:
-    """An instruction as records."""
+def instruction_to_records(instruction: Instruction, *, base: ArrayRecord | None = None) -> RecordDict:
+    """An instruction as records; `base` is its model if that was encoded before, for another site."""
     folded = instruction.folded
     header = ConfigRecord(
         {
@@ -47,7 +47,7 @@ def instruction_to_records(instruction: Instruction) -> RecordDict:
             "receipt": instruction.receipt,
         }
     )
-    return RecordDict({"header": header, "base": _arrays_to_record(instruction.base)})
+    return RecordDict({"header": header, "base": base or arrays_to_record(instruction.base)})
 
 
 def instruction_from_records(records: RecordDict) -> Instruction:
@@ -83,7 +83,7 @@ def answer_to_records(answer: Update | Skipped) -> RecordDict:
         }
     )
     metrics = MetricRecord({name: float(value) for name, value in answer.metrics.items()})
-    return RecordDict({"header": header, "update": _arrays_to_record(answer.arrays), "metrics": metrics})
+    return RecordDict({"header": header, "update": arrays_to_record(answer.arrays), "metrics": metrics})
 
 
 def answer_from_records(records: RecordDict) -> Update | Skipped:
@@ -166,7 +166,8 @@ def _number(value: object) -> int | float:
     return value
 
 
-def _arrays_to_record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
+def arrays_to_record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
+    """Named arrays as a record."""
     return ArrayRecord({name: Array(np.asarray(arrays[name], order="C")) for name in sorted(arrays)})
 
 
