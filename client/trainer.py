@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from client.generations import Generations
+from client.generations import Generations, Kept
 from client.outgoing import outgoing
 from client.site import Site
 from core.errors import PlanError
@@ -14,7 +14,7 @@ from core.federation.tensors import digest_of, load_state, problems_with, state_
 from core.federation.update import Instruction, Skipped, Update
 from core.files import append_line
 from core.models.build import build_model
-from core.training.pretrain import Pretraining, load_moments, moments_of
+from core.training.pretrain import Pretraining, Summary, load_moments, moments_of
 from core.training.settings import TrainingConfig
 from core.training.source import Source
 
@@ -48,7 +48,8 @@ class Trainer:
         training, source = self._prepare(plan)
         generations = Generations(self.site.folder)
         load_state(training.model, instruction.base)
-        load_moments(training.model, training.optimizer, generations.settle(instruction.folded))
+        kept = generations.settle(instruction.folded)
+        load_moments(training.model, training.optimizer, kept.moments)
         summary = training.run(
             source,
             first=instruction.round * plan.local_steps,
@@ -56,26 +57,21 @@ class Trainer:
             on_step=self._tell,
             where=f"site {self.site.name}, round {instruction.round}",
         )
-        arrays = outgoing(state_of(training.model), base=instruction.base, plan=plan)
+        leaving = outgoing(state_of(training.model), base=instruction.base, plan=plan, residual=kept.residual)
+        moments = moments_of(training.model, training.optimizer) if plan.local_state == "kept" else {}
         generations.propose(
-            moments_of(training.model, training.optimizer),
+            Kept(moments=moments, residual=leaving.residual),
             number=instruction.round,
             base_digest=base_digest,
-            update_digest=digest_of(arrays),
+            update_digest=digest_of(leaving.arrays),
         )
         return Update(
             site=self.site.name,
             plan_digest=plan.digest,
             round=instruction.round,
             base_digest=base_digest,
-            arrays=arrays,
-            metrics={
-                "loss": summary.loss,
-                "spatial": summary.spatial,
-                "frequency": summary.frequency,
-                "images": float(summary.images),
-                "seconds": summary.seconds,
-            },
+            arrays=leaving.arrays,
+            metrics=_told(summary),
         )
 
     def _prepare(self, plan: Plan) -> tuple[Pretraining, Source]:
@@ -89,6 +85,17 @@ class Trainer:
     def _tell(self, step: int, loss: float, images: int) -> None:
         if self.on_step is not None:
             self.on_step(self.site.name, step, loss, images)
+
+
+def _told(summary: Summary) -> dict[str, float]:
+    """The metrics of the allow-list (`core.federation.update.METRICS`)."""
+    return {
+        "loss": summary.loss,
+        "spatial": summary.spatial,
+        "frequency": summary.frequency,
+        "images": float(summary.images),
+        "seconds": summary.seconds,
+    }
 
 
 def check_base(instruction: Instruction, plan: Plan) -> None:

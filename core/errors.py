@@ -9,7 +9,8 @@ UsfmError                 exit code 1
 ├── UpdateRejected        6   a reply that admission refuses
 ├── FederationPaused      7   too few sites to close a round
 ├── CheckpointError       8   a saved file that is damaged or of another run
-└── RunExists             9   a run folder that would be overwritten
+├── RunExists             9   a run folder that would be overwritten
+└── TimeIsUp             10   the time that was given is spent; what was done is saved
 ```
 
 A message is one sentence that names the place and the remedy. Where several things are wrong, all are listed.
@@ -88,3 +89,9 @@ class RunExists(UsfmError):
     """The run folder is there already."""
 
     exit_code = 9
+
+
+class TimeIsUp(UsfmError):
+    """The minutes that a run was given are spent; its state is saved and `--resume` goes on from it."""
+
+    exit_code = 10

@@ -1,7 +1,7 @@
 """The consortium's Flower app: wiring only.
 
-Run configuration: `study` (JSON of `StudyConfig`), `folder` (where state, plan and receipts are kept) and, if a person
-lifts a quarantine, `reinstate` (sites with commas between).
+Run configuration: `study` (JSON of `StudyConfig`), `folder` (where state, plan and receipts are kept); if a person
+lifts a quarantine, `reinstate` (sites with commas between); if not from random weights, `start` (a file of them).
 """
 
 import json
@@ -11,7 +11,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from core.errors import PlanError
-from core.files import write_text
+from core.files import load_tensors, write_text
 from server.channel import Channel
 from server.rounds import Observer, reinstate, run_study
 from server.state import ServerState, Store
@@ -37,7 +37,9 @@ def server_app(*, observer: Observer | None = None) -> ServerApp:
         study = study_from_json(json.loads(str(context.run_config["study"])))
         store = Store(Path(str(context.run_config["folder"])))
         channel = Channel(grid, timeout=study.federation.timeout)
-        plan, model = make_plan(study, channel.counts())
+        named = str(context.run_config.get("start", ""))
+        start = load_tensors(Path(named), schema=1)[0] if named else None
+        plan, model = make_plan(study, channel.counts(), start=start)
         refused = {site: why for site, (approved, why) in channel.approvals(plan.document).items() if not approved}
         if refused:
             raise PlanError([f"site {site}: {why}" for site, why in sorted(refused.items())], title="plan not approved")

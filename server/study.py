@@ -12,8 +12,8 @@ from core.data.organs import organ_names
 from core.errors import ConfigError, PlanError
 from core.federation.codec import codec_for
 from core.federation.organs import fedavg, organ_aware
-from core.federation.plan import Plan
-from core.federation.tensors import Tensors, spec_of, state_of
+from core.federation.plan import LOCAL_STATES, Plan
+from core.federation.tensors import Tensors, digest_of, problems_with, spec_of, state_of
 from core.models.build import build_model
 from core.models.encoder import EncoderConfig
 from core.objectives.dual_mim import ObjectiveConfig
@@ -40,7 +40,9 @@ class FederationConfig:
     norm_bound: float = 0.0
     """L2 bound on one update; 0 takes the bound that no honest round of AdamW exceeds."""
     codec: str = "exact"
-    """exact or bf16."""
+    """exact, bf16 or int8: four, two or about one byte a parameter on the way up."""
+    local_state: str = "kept"
+    """A hospital's AdamW moments at the start of a round: kept (from its last folded round) or reset (none)."""
     timeout: float = 3600.0
     """Seconds to wait for the replies of a round."""
     server: ServerOptimizerConfig = field(default_factory=ServerOptimizerConfig)
@@ -62,6 +64,8 @@ class FederationConfig:
             yield f"federation.norm_bound must not be negative, got {self.norm_bound}"
         if not self.timeout > 0:
             yield f"federation.timeout must be positive, got {self.timeout}"
+        if self.local_state not in LOCAL_STATES:
+            yield f"federation.local_state must be one of {', '.join(LOCAL_STATES)}, got {self.local_state!r}"
         try:
             codec_for(self.codec)
         except PlanError as error:
@@ -117,29 +121,31 @@ def study_from_json(values: Mapping[str, Any]) -> StudyConfig:
     return StudyConfig(name=values["name"], seed=values["seed"], weighting=values["weighting"], **sections)
 
 
-def make_plan(study: StudyConfig, counts: Mapping[str, Mapping[str, int]]) -> tuple[Plan, Tensors]:
-    """The plan and the first global model.
+def make_plan(
+    study: StudyConfig, counts: Mapping[str, Mapping[str, int]], *, start: Tensors | None = None
+) -> tuple[Plan, Tensors]:
+    """The plan and the first global model: `start`, or random weights by the study's seed.
 
     Raises:
-        PlanError: No organ reaches the floor, a hospital has nothing to train on, or a count names no organ.
+        PlanError: No organ reaches the floor, a hospital has nothing to train on, a count names no organ, or `start` is
+            no model of this architecture.
     """
     _check_organs(counts)
     federation = study.federation
     if study.weighting == "fedavg":
         shares = fedavg(counts, min_patients=federation.min_patients)
     else:
-        shares = organ_aware(
-            counts, tau=federation.tau, min_patients=federation.min_patients, cap=federation.weight_cap
-        )
+        floor, cap = federation.min_patients, federation.weight_cap
+        shares = organ_aware(counts, tau=federation.tau, min_patients=floor, cap=cap)
     sections = study_to_json(study)
-    model = state_of(build_model(sections["encoder"], sections["objective"], seed=study.seed))
+    model = _first_model(sections, seed=study.seed, start=start)
     parameters = sum(value.size for value in model.values())
     bound = federation.norm_bound or update_bound(study.training, steps=federation.local_steps, parameters=parameters)
     plan = Plan(
         study=study.name,
         seed=study.seed,
         code_version=__version__,
-        environment={"torch": torch.__version__, "threads": torch.get_num_threads()},
+        environment=_environment(start),
         rounds=federation.rounds,
         local_steps=federation.local_steps,
         encoder=sections["encoder"],
@@ -153,6 +159,7 @@ def make_plan(study: StudyConfig, counts: Mapping[str, Mapping[str, int]]) -> tu
         counts={site: dict(held) for site, held in sorted(counts.items())},
         weights=shares.weights,
         draws=shares.draws,
+        local_state=federation.local_state,
         server=sections["federation"]["server"],
         codec=federation.codec,
         norm_bound=bound,
@@ -160,6 +167,21 @@ def make_plan(study: StudyConfig, counts: Mapping[str, Mapping[str, int]]) -> tu
         tensors=spec_of(model),
     )
     return plan, model
+
+
+def _first_model(sections: Mapping[str, Any], *, seed: int, start: Tensors | None) -> Tensors:
+    model = state_of(build_model(sections["encoder"], sections["objective"], seed=seed))
+    if start is None:
+        return model
+    if found := problems_with(start, spec_of(model)):
+        raise PlanError(found, title="the model to start from")
+    return start
+
+
+def _environment(start: Tensors | None) -> dict[str, Any]:
+    """What fixes every bit beside the seed: torch, threads, and the model that was given to start from."""
+    found = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    return found if start is None else {**found, "start": digest_of(start)}
 
 
 def _check_organs(counts: Mapping[str, Mapping[str, int]]) -> None:

@@ -6,38 +6,39 @@ steps, whichever serves it better.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from client.app import client_app
 from core.data.sampling import OrganSampler
+from core.evaluation.arms import LOCAL
 from core.federation.organs import target_mix
 from core.federation.plan import Plan, plan_from
-from core.federation.tensors import state_of
+from core.federation.tensors import Tensors, load_state, state_of
 from core.models.build import build_model
 from core.training.pretrain import Pretraining
 from core.training.settings import TrainingConfig
 from core.training.snapshot import load_snapshot, save_snapshot
 from core.training.source import Source
-from server.app import server_app
 from server.state import ServerState, Store
 from server.study import StudyConfig, make_plan, study_to_json
+from simulations.backends import federate
 from simulations.config import SimulationConfig
+from simulations.deadline import Deadline
 from simulations.display import ArmProgress, Display
-from simulations.grid import run_federation
 from simulations.prepare import Prepared, node_configs
 from simulations.results import Curve, Trained
+from simulations.warm_start import start_file, start_of
 
 
-def study_of(config: SimulationConfig, *, weighting: str) -> StudyConfig:
-    """What the consortium of one federated arm decides."""
+def study_of(config: SimulationConfig, *, weighting: str, seed: int | None = None) -> StudyConfig:
+    """What the consortium of one federated arm decides; `seed` is the training seed, the run's first by default."""
     return StudyConfig(
         name=f"{config.name}-{weighting}",
-        seed=config.seed,
+        seed=config.training_seeds[0] if seed is None else seed,
         encoder=config.encoder,
         objective=config.objective,
         augmentation=config.augmentation,
@@ -54,30 +55,65 @@ class Bench:
     config: SimulationConfig
     prepared: Prepared
     plan: Plan
-    """The organ-aware federation's plan: organs and mix of every arm but FedAvg."""
+    """The organ-aware federation's plan: organs and mix of every arm but FedAvg, and the training seed of all."""
     display: Display
     folder: Path
     """The run's folder; `sites/<hospital>/manifest.csv` stand below it."""
     reinstate: tuple[str, ...] = ()
     """Hospitals whose quarantine a person has lifted."""
+    deadline: Deadline = field(default_factory=Deadline)
+    start: Tensors | None = None
+    """What arms start from; None is random weights by the training seed."""
+
+    @property
+    def seed(self) -> int:
+        """The training seed of this bench's arms."""
+        return self.plan.seed
+
+    @property
+    def arms(self) -> Path:
+        """Where each arm of this seed has its folder."""
+        return self.folder / "arms" / f"seed-{self.seed}"
+
+    def names(self) -> Iterator[str]:
+        """The arms that the configuration asks for, in the order of training; the hospitals' come first."""
+        wanted = self.config.arms
+        if self.seed in self.config.initial_seeds:
+            wanted = [arm for arm in wanted if arm == "random_init"]
+        if "random_init" in wanted:
+            yield "random_init"
+        if "local" in wanted:
+            yield from (f"{LOCAL}{site}" for site in sorted(self.prepared.hospitals))
+        yield from (arm for arm in ("fedavg", "federated") if arm in wanted)
+        if "centralized" in wanted:
+            yield from ("centralized_wide", "centralized_long")
+
+    def train(self, name: str) -> Trained:
+        """Train one arm of `names`, going on from what its folder holds."""
+        folder = self.arms / name
+        if name.startswith(LOCAL):
+            return self.alone(name.removeprefix(LOCAL), folder)
+        if name in ("fedavg", "federated"):
+            return self.federated(folder, weighting="organ_aware" if name == "federated" else name)
+        if name in ("centralized_wide", "centralized_long"):
+            return self.pooled(folder, wide=name == "centralized_wide")
+        return self.random_init()
 
     def random_init(self) -> Trained:
         """The model before any training."""
         return Trained(model=state_of(build_model(self.plan.encoder, self.plan.objective, seed=self.plan.seed)))
 
     def federated(self, folder: Path, *, weighting: str) -> Trained:
-        """A federation of the real `ClientApp` and `ServerApp` over the in-process grid."""
-        study = study_of(self.config, weighting=weighting)
+        """A federation of the real `ClientApp` and `ServerApp` over the configured backend."""
+        study = study_of(self.config, weighting=weighting, seed=self.seed)
         config = self.config.federation
         steps = config.local_steps * len(self.prepared.hospitals)
         label = "federated" if weighting == "organ_aware" else weighting
         store = Store(folder / "server")
-        with self.display.arm(label, steps=config.rounds * steps) as progress:
-            client = client_app(on_step=lambda _site, _step, loss, images: progress.step(loss, images))
-            watcher = _Rounds(progress, total=config.rounds, steps=steps)
-            run_federation(
-                server_app(observer=watcher),
-                client,
+        with self.display.arm(self._label(label), steps=config.rounds * steps) as progress:
+            watcher = _Rounds(progress, total=config.rounds, steps=steps, deadline=self.deadline)
+            federate(
+                self.config.sim,
                 nodes=node_configs(
                     self.config, self.prepared, manifests=self.folder / "sites", folder=folder / "sites"
                 ),
@@ -85,7 +121,10 @@ class Bench:
                     "study": json.dumps(study_to_json(study)),
                     "folder": str(store.folder),
                     "reinstate": ",".join(self.reinstate),
+                    "start": str(start_file(self.config.warm_start) or ""),
                 },
+                observer=watcher,
+                on_step=lambda _site, _step, loss, images: progress.step(loss, images),
             )
         plan = plan_from((store.folder / "plan.json").read_text())
         state = store.load(plan_digest=plan.digest)
@@ -123,7 +162,7 @@ class Bench:
             sampler=OrganSampler([self.prepared.manifest.records[row] for row in rows], mix),
             augmentation=self.config.augmentation,
             side=self.config.encoder.side,
-            seed=self.config.seed,
+            seed=self.seed,
             stream=stream,
         )
 
@@ -132,10 +171,12 @@ class Bench:
         rounds = self.config.federation.rounds
         settings: TrainingConfig = replace(self.config.training, batch=batch)
         model = build_model(self.plan.encoder, self.plan.objective, seed=self.plan.seed)
+        if self.start is not None:
+            load_state(model, self.start)
         training = Pretraining(model, config=settings, total_steps=rounds * segment)
         path = folder / "snapshot.safetensors"
         step, curve, seconds = _resume(path, training)
-        with self.display.arm(label, steps=rounds * segment, done=step) as progress:
+        with self.display.arm(self._label(label), steps=rounds * segment, done=step) as progress:
             while step < rounds * segment:
                 note = f"{label}; resume from {path}"
                 summary = training.run(
@@ -145,16 +186,23 @@ class Bench:
                 seconds += summary.seconds
                 curve.append((step * batch, summary.loss))
                 save_snapshot(path, training, step=step, extra={"curve": curve, "seconds": seconds})
+                if step < rounds * segment:
+                    self.deadline.check(f"{label}, step {step} of {rounds * segment}")
         return Trained(model=state_of(model), images=step * batch, seconds=seconds, curve=curve)
+
+    def _label(self, label: str) -> str:
+        """An arm's name for the display: with its seed where there are several."""
+        return f"{label}, seed {self.seed}" if len(self.config.training_seeds) > 1 else label
 
 
 class _Rounds:
-    """Hands closed rounds to the display."""
+    """Hands closed rounds to the display, and stops between two rounds when the time is up."""
 
-    def __init__(self, progress: ArmProgress, *, total: int, steps: int) -> None:
+    def __init__(self, progress: ArmProgress, *, total: int, steps: int, deadline: Deadline) -> None:
         self._progress = progress
         self._total = total
         self._steps = steps
+        self._deadline = deadline
 
     def phase(self, name: str, number: int) -> None:
         """A round begins: the steps of those before it are behind, taken in this process or an earlier one."""
@@ -164,12 +212,42 @@ class _Rounds:
     def closed(self, state: ServerState) -> None:
         """One more round."""
         self._progress.round(state, self._total)
+        if state.round < self._total:
+            self._deadline.check(f"round {state.round} of {self._total}")
 
 
-def plan_of(config: SimulationConfig, prepared: Prepared) -> Plan:
+def plan_of(
+    config: SimulationConfig, prepared: Prepared, *, seed: int | None = None, start: Tensors | None = None
+) -> Plan:
     """The organ-aware federation's plan, made before any training so that every arm uses its organs and mix."""
     counts = {site: {o: n for o, n in held.items() if n} for site, held in prepared.case_mix.items()}
-    return make_plan(study_of(config, weighting="organ_aware"), counts)[0]
+    return make_plan(study_of(config, weighting="organ_aware", seed=seed), counts, start=start)[0]
+
+
+def benches_of(
+    config: SimulationConfig,
+    prepared: Prepared,
+    *,
+    display: Display,
+    folder: Path,
+    reinstate: tuple[str, ...],
+    deadline: Deadline,
+) -> list[Bench]:
+    """One bench a training seed, then one for each further random start; they differ in the plan's seed alone."""
+    start = start_of(config.warm_start)
+    return [
+        Bench(
+            config=config,
+            prepared=prepared,
+            plan=plan_of(config, prepared, seed=seed, start=start),
+            start=start,
+            display=display,
+            folder=folder,
+            reinstate=reinstate,
+            deadline=deadline,
+        )
+        for seed in [*config.training_seeds, *config.initial_seeds]
+    ]
 
 
 def _curve(receipts: list[dict[str, Any]], *, images: int) -> Curve:

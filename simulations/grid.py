@@ -1,12 +1,15 @@
-"""A Flower grid inside one process: the real `ClientApp` is called when its reply is pulled.
+"""Flower grids on this machine: what they share, and the one that works inside this process.
 
-No network, no polling: a site's work runs when the server looks for its reply, one after the other. So no two replies
-are in memory at once; the instructions are, all with one copy of the model.
+No network, no polling. In `InProcessGrid` a site's work runs when the server looks for its reply, one after the other.
+So no two replies are in memory at once; the instructions are, all with one copy of the model.
 """
 
 import itertools
+import time
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -18,21 +21,29 @@ from flwr.supercore.task_identity import TaskIdentity
 NodeConfig = Mapping[str, str | int | float | bool]
 
 
-class InProcessGrid(Grid):
-    """Nodes 1 to n, one a hospital, in the order of their configurations."""
+class LocalGrid(Grid):
+    """Nodes 1 to n, one a hospital, in the order of their configurations; how they work, a subclass says."""
 
-    def __init__(self, client: ClientApp, nodes: Iterable[NodeConfig]) -> None:
+    def __init__(self, nodes: Iterable[NodeConfig]) -> None:
         """Connect one node for each configuration."""
         # Flower's Message reads these three from the process; a SuperLink would have set them.
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
-        self._client = client
-        self._contexts = {
-            number: Context(run_id=1, node_id=number, node_config=dict(node), state=RecordDict(), run_config={})
-            for number, node in enumerate(nodes, start=1)
-        }
+        self._nodes = dict(enumerate(nodes, start=1))
         self._run = Run.create_empty(run_id=1)
-        self._waiting: dict[str, Message] = {}
         self._numbers = itertools.count()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """`close`."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what the grid holds; here nothing."""
 
     def set_run(self, run: Run) -> None:
         """Keep what `run` returns."""
@@ -51,45 +62,70 @@ class InProcessGrid(Grid):
 
     def get_node_ids(self) -> list[int]:
         """Every node."""
-        return list(self._contexts)
+        return list(self._nodes)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Keep the messages until their replies are pulled."""
+        """Take the messages; an identifier for each, by which its reply is pulled."""
         identifiers = []
         for message in messages:
-            identifier = f"m{next(self._numbers)}"
-            self._waiting[identifier] = message
-            identifiers.append(identifier)
+            identifiers.append(f"m{next(self._numbers)}")
+            self._take(identifiers[-1], message)
         return identifiers
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Push, then pull until every reply has come or `timeout` seconds are over; in the order in which they came."""
+        identifiers = self.push_messages(messages)
+        end = None if timeout is None else time.monotonic() + timeout
+        replies = list(self.pull_messages(identifiers))
+        while len(replies) < len(identifiers) and (end is None or time.monotonic() < end):
+            replies += self.pull_messages(identifiers)
+        return replies
+
+    @abstractmethod
+    def _take(self, identifier: str, message: Message) -> None:
+        """Keep a message that was pushed."""
+
+
+class InProcessGrid(LocalGrid):
+    """The real `ClientApp` is called when its reply is pulled."""
+
+    def __init__(self, client: ClientApp, nodes: Iterable[NodeConfig]) -> None:
+        """Connect one node for each configuration, all served by `client`."""
+        super().__init__(nodes)
+        self._client = client
+        self._contexts = contexts_of(self._nodes)
+        self._waiting: dict[str, Message] = {}
+
+    def _take(self, identifier: str, message: Message) -> None:
+        self._waiting[identifier] = message
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Run the client for each message and return its replies."""
-        return [
-            self._answer(self._waiting.pop(identifier)) for identifier in message_ids if identifier in self._waiting
-        ]
-
-    # `timeout` is in Flower's interface; a call in one process returns when it is done.
-    def send_and_receive(
-        self,
-        messages: Iterable[Message],
-        *,
-        timeout: float | None = None,  # noqa: ARG002
-    ) -> list[Message]:
-        """Push, then pull all."""
-        return self.pull_messages(self.push_messages(messages))
-
-    def _answer(self, message: Message) -> Message:
-        try:
-            return self._client(message, self._contexts[message.metadata.dst_node_id])
-        except Exception as error:
-            return Message(
-                Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error).__name__}: {error}"), reply_to=message
-            )
+        waiting = (self._waiting.pop(identifier) for identifier in message_ids if identifier in self._waiting)
+        return [answer(self._client, message, self._contexts[message.metadata.dst_node_id]) for message in waiting]
 
 
-def run_federation(
-    server: ServerApp, client: ClientApp, *, nodes: Iterable[NodeConfig], run_config: dict[str, Any]
-) -> None:
-    """Run a `ServerApp` against `ClientApp`s in this process; errors of the server come out as they are."""
-    grid = InProcessGrid(client, nodes)
+def contexts_of(nodes: Mapping[int, NodeConfig]) -> dict[int, Context]:
+    """Flower's context of each node."""
+    return {
+        number: Context(run_id=1, node_id=number, node_config=dict(node), state=RecordDict(), run_config={})
+        for number, node in nodes.items()
+    }
+
+
+def answer(client: ClientApp, message: Message, context: Context) -> Message:
+    """What the client answers; an exception becomes the error reply that a SuperNode would send."""
+    try:
+        return client(message, context)
+    except Exception as error:
+        return failed(message, f"{type(error).__name__}: {error}")
+
+
+def failed(message: Message, reason: str) -> Message:
+    """The error reply to a message."""
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+
+
+def serve(server: ServerApp, grid: Grid, *, run_config: dict[str, Any]) -> None:
+    """Run a `ServerApp` over a grid in this process; its errors come out as they are."""
     server(grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=run_config))

@@ -1,92 +1,77 @@
 """What a run leaves: `metrics.json`, `receipts.jsonl`, `encoder.safetensors` with its model card, `report.html`."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from core import __version__
-from core.evaluation.arms import LOCAL
-from core.evaluation.intervals import Gap, gap_closed, organ_balanced
-from core.evaluation.pictures import Example
 from core.evaluation.report import ReportData, write_report
-from core.federation.tensors import digest_of
+from core.federation.tensors import Tensors, digest_of
 from core.files import save_tensors, write_json, write_text
 from server.state import Store
 from simulations.arms import Bench
+from simulations.comparisons import by_seed, compared
+from simulations.merge import Merged
 from simulations.model_card import model_card
 from simulations.partition import left_out
-from simulations.results import Scored, Trained
+from simulations.results import BySeed
+from simulations.score import Scorer
 
 SCHEMA_VERSION = 1
-Results = Mapping[str, tuple[Trained, Scored]]
-"""Arms that were trained, by name; a hospital alone is `local:<hospital>`."""
 
 
-def metrics_of(bench: Bench, results: Results, *, server: Store) -> dict[str, Any]:
-    """The content of `metrics.json`; `docs/metrics.md` says what each field means."""
-    mix = bench.plan.mix
-    arms = {name: _arm(trained, scored, mix) for name, (trained, scored) in results.items()}
-    local = [name for name in results if name.startswith(LOCAL)]
-    if local:
-        best = min(local, key=lambda name: organ_balanced(results[name][1].validation, mix))
-        arms["local_best"] = {**arms[best], "role": f"chosen on validation patients: {best.removeprefix(LOCAL)}"}
-        arms["local_mean"] = _mean_arm([arms[name] for name in local])
-    reference = _reference(results, mix)
-    if reference:
-        arms["centralized"] = {**arms[reference], "role": f"the stronger pooled arm: {reference}"}
-    federated = results["federated"][0]
-    state = server.load(plan_digest=bench.plan.digest)
-    assert state is not None
+def metrics_of(bench: Bench, merged: Merged) -> dict[str, Any]:
+    """The content of `metrics.json`; `docs/metrics.md` says what each field means.
+
+    Args:
+        bench: The first seed's; its federation gives hash, bytes and completeness.
+        merged: The arms of all seeds.
+    """
+    store = Store(bench.arms / "federated" / "server")
+    state, receipts = store.load(plan_digest=bench.plan.digest), store.receipts()
+    plan = bench.plan
     return {
         "schema_version": SCHEMA_VERSION,
         "name": bench.config.name,
         "code_version": __version__,
-        "arms": arms,
-        "reference": reference,
-        "gap_closed": _gap(results, local, "federated", reference, bench),
-        "gap_closed_fedavg": _gap(results, local, "fedavg", reference, bench),
-        "mix": mix,
+        "seeds": bench.config.training_seeds,
+        "scored_on": bench.config.evaluation.on,
+        "arms": merged.arms(),
+        "by_seed": by_seed(merged, bench),
+        "reference": merged.reference,
+        **compared(merged, bench),
+        "mix": plan.mix,
+        "rarest": sorted(plan.mix, key=lambda organ: (plan.totals[organ], organ)),
         "rounds": bench.config.federation.rounds,
-        "complete": all(len(line["contributors"]) == len(bench.plan.weights) for line in server.receipts()),
-        "timing": {
-            "seconds": sum(trained.seconds for trained, _ in results.values()),
-            "images_per_second": federated.images / max(1e-9, federated.seconds),
-        },
-        "bytes": {"up": state.bytes_up, "down": state.bytes_down},
-        "final_hash": state.digest,
-        "plan": bench.plan.digest,
+        "complete": all(len(line["contributors"]) == len(plan.weights) for line in receipts) if receipts else None,
+        "timing": _timing(merged),
+        "bytes": {"up": state.bytes_up if state else 0, "down": state.bytes_down if state else 0},
+        "final_hash": state.digest if state else None,
+        "plan": plan.digest,
         "licences": _licences(bench),
         "limits": _limits(bench),
     }
 
 
-def write_outputs(
-    folder: Path, bench: Bench, results: Results, *, server: Store, examples: Sequence[Example], config_text: str
-) -> dict[str, Any]:
-    """Write every file of the run and return the metrics."""
-    metrics = metrics_of(bench, results, server=server)
+def write_outputs(folder: Path, bench: Bench, results: BySeed, *, scorer: Scorer, config_text: str) -> dict[str, Any]:
+    """Write every file of the run and return the metrics; without a federation there is no encoder and no receipt."""
+    merged = Merged(results, mix=bench.plan.mix)
+    metrics = metrics_of(bench, merged)
     write_json(folder / "metrics.json", metrics)
-    receipts = server.receipts_path.read_text()
-    write_text(folder / "receipts.jsonl", receipts)
-    encoder = {
-        name.removeprefix("encoder."): value
-        for name, value in results["federated"][0].model.items()
-        if name.startswith("encoder.")
-    }
-    meta = {"schema_version": SCHEMA_VERSION, "encoder": asdict(bench.config.encoder), "sha256": digest_of(encoder)}
-    save_tensors(folder / "encoder.safetensors", encoder, meta=meta)
-    write_text(folder / "encoder.md", model_card(bench, metrics, encoder_hash=digest_of(encoder)))
-    curves = {name: [(float(n), loss) for n, loss in trained.curve] for name, (trained, _) in results.items()}
+    shown = next(name for name in ("federated", merged.reference, *merged.names) if name in merged.names)
+    server = Store(bench.arms / "federated" / "server")
+    if shown == "federated":
+        write_text(folder / "receipts.jsonl", server.receipts_path.read_text())
+        _write_encoder(folder, bench, metrics, model=merged.of("federated")[0][0].model)
+    curves = {name: [(float(n), loss) for n, loss in merged.of(name)[0][0].curve] for name in merged.names}
     report = ReportData(
         metrics=metrics,
         case_mix=bench.prepared.case_mix,
         curves={name: curve for name, curve in curves.items() if curve},
         held_out_curve={},
-        examples=examples,
+        examples=scorer.examples(merged.of(shown)[0][0].model, arm=shown),
         receipts=server.receipts(),
         config_text=config_text,
     )
@@ -94,55 +79,20 @@ def write_outputs(
     return metrics
 
 
-def _arm(trained: Trained, scored: Scored, mix: Mapping[str, float]) -> dict[str, Any]:
-    organs = sorted({organ for organ, _ in scored.test.values()})
-    by_organ = {o: float(np.mean([loss for at, loss in scored.test.values() if at == o])) for o in organs}
-    return {
-        "held_out_loss": {"overall": organ_balanced(scored.test, mix), **by_organ},
-        "tasks": scored.tasks,
-        "images": trained.images,
-        "seconds": trained.seconds,
-    }
+def _write_encoder(folder: Path, bench: Bench, metrics: Mapping[str, Any], *, model: Tensors) -> None:
+    """The federated encoder of the first seed, and its model card."""
+    encoder = {name.removeprefix("encoder."): value for name, value in model.items() if name.startswith("encoder.")}
+    meta = {"schema_version": SCHEMA_VERSION, "encoder": asdict(bench.config.encoder), "sha256": digest_of(encoder)}
+    save_tensors(folder / "encoder.safetensors", encoder, meta=meta)
+    write_text(folder / "encoder.md", model_card(bench, metrics, encoder_hash=digest_of(encoder)))
 
 
-def _mean_arm(arms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over the hospitals; a probe's mean has no interval, since it is no single model's score."""
-    keys = arms[0]["held_out_loss"]
-    tasks: dict[str, dict[str, dict[str, Any]]] = {}
-    for task, probes in arms[0]["tasks"].items():
-        tasks[task] = {}
-        for probe in probes:
-            means = [arm["tasks"][task][probe]["mean"] for arm in arms]
-            known = all(mean is not None for mean in means)
-            value = float(np.mean(means)) if known else None
-            tasks[task][probe] = {"mean": value, "low": None, "high": None, "reason": "mean over the hospitals' models"}
-    return {
-        "held_out_loss": {key: float(np.mean([arm["held_out_loss"][key] for arm in arms])) for key in keys},
-        "tasks": tasks,
-        "images": int(np.mean([arm["images"] for arm in arms])),
-        "seconds": float(np.mean([arm["seconds"] for arm in arms])),
-        "role": f"mean over {len(arms)} hospitals, each trained alone",
-    }
-
-
-def _reference(results: Results, mix: Mapping[str, float]) -> str | None:
-    """The pooled arm with the lower loss on validation patients."""
-    pooled = [name for name in ("centralized_wide", "centralized_long") if name in results]
-    return min(pooled, key=lambda name: organ_balanced(results[name][1].validation, mix)) if pooled else None
-
-
-def _gap(results: Results, local: list[str], arm: str, reference: str | None, bench: Bench) -> dict[str, Any]:
-    if not local or reference is None or arm not in results:
-        return asdict(Gap(value=None, low=None, high=None, reason="an arm of the comparison was not run"))
-    gap = gap_closed(
-        [results[name][1].test for name in local],
-        results[arm][1].test,
-        results[reference][1].test,
-        mix=bench.plan.mix,
-        seed=bench.config.seed,
-        draws=bench.config.evaluation.bootstrap,
-    )
-    return asdict(gap)
+def _timing(merged: Merged) -> dict[str, float | None]:
+    trained = [arm for found in merged.results.values() for arm, _ in found.values()]
+    federated = [arm for arm, _ in merged.of("federated")]
+    seconds = sum(arm.seconds for arm in federated)
+    speed = sum(arm.images for arm in federated) / max(1e-9, seconds) if federated else None
+    return {"seconds": sum(arm.seconds for arm in trained), "images_per_second": speed}
 
 
 def _licences(bench: Bench) -> dict[str, int]:
@@ -159,7 +109,7 @@ def _limits(bench: Bench) -> list[str]:
         patients.setdefault(records[row].organ, set()).add(records[row].patient)
     few = [f"{organ} ({len(held)})" for organ, held in sorted(patients.items()) if len(held) < 10]
     found = [
-        "One seed: the interval is over patients, not over trainings.",
+        _seeds_told(len(bench.config.training_seeds)),
         "A hospital alone is scored on every organ, also on those it never held: that is part of the gap.",
         "The pooled arms use the hospitals' learning rate, whatever their batch.",
     ]
@@ -181,3 +131,9 @@ def _limits(bench: Bench) -> list[str]:
             "The images are a phantom: physics and anatomy are simplified, the numbers say nothing about patients."
         )
     return found
+
+
+def _seeds_told(seeds: int) -> str:
+    if seeds == 1:
+        return "One training seed: intervals are over patients, not over trainings."
+    return f"{seeds} training seeds: so few say little about another one; the patients held out are the same for all."

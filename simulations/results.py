@@ -31,7 +31,13 @@ class Scored:
     test: PatientLosses
     validation: PatientLosses
     tasks: dict[str, dict[str, dict[str, Any]]]
-    """Task to probe (linear, knn) to mean, low, high, reason."""
+    """Task to probe (linear, knn, frozen, finetune_<patients>) to mean, low, high, reason, ..., by_patient."""
+
+
+Results = dict[str, tuple[Trained, Scored]]
+"""Arms that were trained with one seed, by name; a hospital alone is `local:<hospital>`."""
+BySeed = dict[int, Results]
+"""The same for each training seed, in the order of the configuration."""
 
 
 def save_result(folder: Path, trained: Trained, scored: Scored) -> None:

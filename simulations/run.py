@@ -1,6 +1,6 @@
 """The whole federation on one machine, beside what it is compared with.
 
-python simulations/run.py [--config FILE] [--resume] [--reinstate HOSPITAL] [--quick] [name=NAME] [key=value ...]
+python simulations/run.py [--config FILE] [--resume] [--minutes M] [--quick] [name=NAME] [key=value ...]
 """
 
 import sys
@@ -35,6 +35,9 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="go on with a run that was stopped")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="a few steps only, to see that everything works")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="remove the run of this name first")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="stop after so many minutes at a saved state; --resume goes on", min=0.0)
+    ] = None,
     reinstate: Annotated[
         list[str] | None, typer.Option(metavar="HOSPITAL", help="ask a quarantined hospital again, with --resume")
     ] = None,
@@ -55,6 +58,7 @@ def command(
             overwrite=overwrite,
             console=console,
             reinstate=tuple(reinstate or ()),
+            minutes=minutes,
         )
     except UsfmError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -66,7 +70,9 @@ def command(
 
 def main() -> None:
     """The command `usfm-simulate`."""
-    typer.run(command)
+    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    application.command()(command)
+    application()
 
 
 if __name__ == "__main__":

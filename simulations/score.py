@@ -1,4 +1,4 @@
-"""Scores of an arm: held-out loss of every patient, and probes of its frozen encoder."""
+"""Scores of an arm: held-out loss of every patient, probes of its frozen encoder, and segmentation."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,15 +8,18 @@ from lightning_fabric import Fabric
 
 from core.data.manifest import Record
 from core.errors import DataError
+from core.evaluation.finetune import finetune
 from core.evaluation.held_out import HeldOut, features
+from core.evaluation.masked import Masked, masked_images
 from core.evaluation.pictures import Example
 from core.evaluation.probes import Features, knn_probe, linear_probe
+from core.evaluation.segmentation import frozen
 from core.federation.tensors import Tensors, load_state
 from core.models.build import build_model
 from core.objectives.dual_mim import DualMIM
 from simulations.arms import Bench
-from simulations.config import TaskConfig
-from simulations.results import Scored
+from simulations.config import SegmentationConfig, TaskConfig
+from simulations.results import Scored, load_result, save_result
 
 SPLITS = ("train", "validation", "test")
 
@@ -27,25 +30,23 @@ class Scorer:
     def __init__(self, bench: Bench) -> None:
         """Fix the held-out sets; raises DataError when nobody is held out, before anything was trained."""
         self._bench = bench
-        prepared = bench.prepared
         organs = set(bench.plan.mix)
-        self._rows = {
-            split: tuple(row for row in prepared.rows(split) if prepared.manifest.records[row].organ in organs)
-            for split in SPLITS
-        }
-        if empty := [split for split in ("validation", "test") if not self._rows[split]]:
+        self._rows = {split: tuple(self._of(split)) for split in SPLITS}
+        held = {split: {self._record(row).organ for row in self._rows[split]} for split in SPLITS}
+        if empty := [split for split in ("validation", "test") if not held[split] & organs]:
             raise DataError(
                 f"no {' and no '.join(empty)} patient with an organ of the study ({', '.join(sorted(organs))}); "
                 "raise data.test and data.validation, or fill the manifest's split column accordingly"
             )
 
     def score(self, model: Tensors) -> Scored:
-        """Held-out losses on test and validation patients, and every task's probes."""
+        """Held-out losses on test and validation patients, and every task's probes and segmentation scores."""
         network = self._network(model)
         losses = {split: self._held_out(split).losses(network) for split in ("test", "validation")}
-        tasks = {
-            name: self._probes(network, task) for name, task in sorted(self._bench.config.evaluation.tasks.items())
-        }
+        evaluation = self._bench.config.evaluation
+        tasks = {name: self._probes(network, task) for name, task in sorted(evaluation.tasks.items())}
+        for name, segmentation in sorted(evaluation.segmentation.items()):
+            tasks[name] = {**tasks.get(name, {}), **self._segmentation(network, name, segmentation)}
         return Scored(test=losses["test"], validation=losses["validation"], tasks=tasks)
 
     def examples(self, model: Tensors, *, arm: str) -> list[Example]:
@@ -96,8 +97,26 @@ class Scorer:
         seed = self._bench.config.seed
         return {"linear": asdict(linear_probe(*sets, seed=seed)), "knn": asdict(knn_probe(*sets, seed=seed))}
 
+    def _segmentation(self, network: DualMIM, name: str, config: SegmentationConfig) -> dict[str, dict[str, Any]]:
+        """Dice of the frozen encoder, and after fine-tuning on each budget."""
+        train, validation, test = (self._masked(config, split) for split in SPLITS)
+        seed, batch = self._bench.config.seed, self._bench.config.evaluation.batch
+        scores = {"frozen": frozen(network.encoder, train, validation, test, seed=seed, batch=batch)}
+        for budget in sorted(config.budgets):
+            scores[f"finetune_{budget}"] = finetune(
+                network.encoder, train, validation, test,
+                config=config, budget=budget, task=name, seed=seed, batch=batch,
+            )  # fmt: skip
+        return {probe: asdict(score) for probe, score in scores.items()}
+
+    def _masked(self, config: SegmentationConfig, split: str) -> Masked:
+        rows = [row for row in self._of(split)
+                if config.dataset in ("", self._record(row).dataset)
+                and config.organ in ("", self._record(row).organ)]  # fmt: skip
+        return masked_images(self._bench.prepared.manifest, self._bench.prepared.cache, rows)
+
     def _features(self, network: DualMIM, task: TaskConfig, split: str) -> Features:
-        rows, labels = labelled(task, [(row, self._record(row)) for row in self._bench.prepared.rows(split)])
+        rows, labels = labelled(task, [(row, self._record(row)) for row in self._of(split)])
         config = self._bench.config
         values = features(
             network.encoder,
@@ -109,8 +128,19 @@ class Scorer:
         patients = np.array([self._record(row).patient for row in rows], dtype=np.str_)
         return Features(values_ND=values, labels_N=np.array(labels, dtype=np.int64), patients_N=patients)
 
+    def _of(self, split: str) -> list[int]:
+        """Rows of a part; in a search (`evaluation.on`) validation patients stand in for those of the test."""
+        return self._bench.prepared.rows(self._bench.config.evaluation.on if split == "test" else split)
+
     def _record(self, row: int) -> Record:
         return self._bench.prepared.manifest.records[row]
+
+
+def train_and_score(bench: Bench, name: str, scorer: Scorer) -> None:
+    """Train and score one arm and keep the result; a finished one stays as it is."""
+    if load_result(bench.arms / name) is None:
+        trained = bench.train(name)
+        save_result(bench.arms / name, trained, scorer.score(trained.model))
 
 
 def labelled(task: TaskConfig, records: list[tuple[int, Record]]) -> tuple[list[int], list[int]]:

@@ -34,6 +34,7 @@ TINY = (
     "training.batch=2", "federation.rounds=1", "federation.local_steps=1", "federation.min_patients=2",
     "evaluation.masks=1", "evaluation.bootstrap=100",
     "evaluation.tasks={organ: {column: organ, classes: [heart, liver]}}",
+    "evaluation.segmentation={lesion: {organ: liver, budgets: [1], steps: 1, batch: 2, repeats: 1}}",
 )  # fmt: skip
 """Two hospitals, one round of one step, every arm."""
 
@@ -42,6 +43,11 @@ PLACEHOLDERS = {
     "arms.<arm>.tasks": "<task>",
     "arms.<arm>.tasks.<task>": "<probe>",
     "mix": "<organ>",
+    "by_seed": "<seed>",
+    "by_seed.<seed>.arms": "<arm>",
+    "by_seed.<seed>.arms.<arm>.tasks": "<task>",
+    "by_seed.<seed>.arms.<arm>.tasks.<task>": "<probe>",
+    "comparisons": "<comparison>",
     "licences": "<licence>",
     "contributors": "<site>",
     "refused": "<site>",

@@ -36,7 +36,7 @@ from server.optimizer import ServerOptimizerConfig, step
 from server.spool import Mean, Spool
 from server.state import Store
 from server.study import StudyConfig, make_plan, study_to_json
-from simulations.grid import run_federation
+from simulations.grid import InProcessGrid, serve
 
 RATE = 0.5
 Real = dict[str, npt.NDArray[np.float64]]
@@ -46,6 +46,10 @@ class Float64:
     """Whole parameters in float64."""
 
     dtype: np.dtype[Any] = np.dtype(np.float64)
+    carries = False
+
+    def wire_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
 
     def encode(self, new: npt.NDArray[Any], base: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return new
@@ -167,7 +171,7 @@ def test_one_hospital_in_the_federation_is_its_own_loop_bit_for_bit(
     config = node("east")
     store = Store(tmp_path / "server")
     run_config = {"study": json.dumps(study_to_json(changed)), "folder": str(store.folder)}
-    run_federation(server_app(), client_app(), nodes=[config], run_config=run_config)
+    serve(server_app(), InProcessGrid(client_app(), [config]), run_config=run_config)
     plan = plan_from((store.folder / "plan.json").read_text())
     state = store.load(plan_digest=plan.digest)
     assert state is not None

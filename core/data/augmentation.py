@@ -23,6 +23,9 @@ from core.errors import ConfigError
 
 _NUMBERS = 7  # U: area, aspect, two positions, flip, gain, gamma
 
+DEVIATION_FLOOR = 1e-3
+"""Added to an image's standard deviation, in grey levels of [0, 1], so that a flat image stays finite."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
@@ -102,6 +105,48 @@ def augment(images_BHW: Tensor, *, seeds_B: Tensor, side: int, settings: Augment
     gain_B111 = 1 + settings.gain * (2 * uniform_BU[:, 5] - 1)[:, None, None, None]
     gamma_B111 = torch.exp(settings.gamma * (2 * uniform_BU[:, 6] - 1))[:, None, None, None]
     return (cropped_B1SS.clamp(0, 1) ** gamma_B111 * gain_B111).clamp(0, 1)
+
+
+def to_mask(masks_BHW: Tensor, *, side: int) -> Tensor:
+    """Resize masks by taking the nearest pixel, so that 0 and 1 stay 0 and 1.
+
+    Args:
+        masks_BHW: 0 and 1, of any type.
+        side: Side of the result in pixels.
+
+    Returns:
+        float32 (B, 1, side, side) of 0 and 1, on the same device.
+    """
+    masks_B1HW = masks_BHW.to(torch.float32)[:, None]
+    return functional.interpolate(masks_B1HW, (side, side), mode="nearest-exact")
+
+
+def augment_mask(masks_BHW: Tensor, *, seeds_B: Tensor, side: int, settings: AugmentationConfig) -> Tensor:
+    """Crop and flip each mask exactly as `augment` does the image of the same seed; the nearest pixel is taken.
+
+    Args:
+        masks_BHW: 0 and 1, of any type and size, on any device.
+        seeds_B: int64 on the CPU, those of the images.
+        side: Side of the result in pixels.
+        settings: Those of the images.
+
+    Returns:
+        float32 (B, 1, side, side) of 0 and 1, on the device of the masks.
+    """
+    if not settings.enabled:
+        return to_mask(masks_BHW, side=side)
+    grid_BSS2 = _grid(_uniform(seeds_B, _NUMBERS).to(masks_BHW.device), side, settings)
+    masks_B1HW = masks_BHW.to(torch.float32)[:, None]
+    return functional.grid_sample(
+        masks_B1HW, grid_BSS2, mode="nearest", padding_mode="border", align_corners=False
+    )
+
+
+def standardize(images_B1SS: Tensor) -> Tensor:
+    """Mean 0 and deviation 1, image by image: how the encoder meets images in pretraining (`DualMIM`)."""
+    mean_B111 = images_B1SS.mean(dim=(1, 2, 3), keepdim=True)
+    scale_B111 = images_B1SS.std(dim=(1, 2, 3), keepdim=True, correction=0) + DEVIATION_FLOOR
+    return (images_B1SS - mean_B111) / scale_B111
 
 
 def _unit(images_BHW: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Numbers as people read them; a missing or non-finite one is a dash."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 NONE = "–"  # en dash
@@ -18,20 +18,37 @@ def loss(value: Any) -> str:
     return f"{value:.3f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.3g}"
 
 
+def difference(value: Any) -> str:
+    """A difference of losses or scores with its sign and three decimals; a very small one with one digit."""
+    if not _finite(value):
+        return NONE
+    return f"{value:+.3f}" if value == 0 or abs(value) >= 0.0005 else f"{value:+.1g}"
+
+
 def share(value: Any) -> str:
     """A share in [0, 1] as a score: two decimals."""
     return f"{value:.2f}" if _finite(value) else NONE
 
 
 def percent(value: Any) -> str:
-    """A share as a whole percentage."""
-    return f"{100 * value:.0f}%" if _finite(value) else NONE
+    """A share as a whole percentage; below one percent with a decimal, so that it does not look like none."""
+    if not _finite(value):
+        return NONE
+    return f"{100 * value:.{1 if 0 < abs(value) < 0.01 else 0}f}%"
 
 
 def bounds(score: Mapping[str, Any] | None) -> str:
     """The interval of a probe score, or nothing."""
     low, high = (score or {}).get("low"), (score or {}).get("high")
     return f"{share(low)} to {share(high)}" if _finite(low) and _finite(high) else ""
+
+
+def with_interval(score: Mapping[str, Any] | None, show: Callable[[Any], str], *, key: str = "value") -> str:
+    """A value and, where it has one, its interval in brackets; `key` is where the value stands."""
+    found = score or {}
+    low, high = found.get("low"), found.get("high")
+    interval = f" ({show(low)} to {show(high)})" if _finite(low) and _finite(high) else ""
+    return show(found.get(key)) + interval
 
 
 def count(value: Any) -> str:

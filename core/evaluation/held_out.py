@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from core.data.augmentation import to_float
+from core.data.augmentation import standardize, to_float
 from core.data.cache import ImageCache
 from core.data.manifest import Manifest
 from core.models.encoder import Encoder
@@ -72,14 +72,15 @@ class HeldOut:
 def features(
     encoder: Encoder, cache: ImageCache, rows: Sequence[int], *, side: int, batch: int
 ) -> npt.NDArray[np.float32]:
-    """Mean patch token of each image under a frozen encoder, (N, D)."""
+    """Mean patch token of each image under a frozen encoder, (N, D); images are standardized as in pretraining."""
     device = next(encoder.parameters()).device
     encoder.eval()
     found = []
     with torch.no_grad():
         for chunk in batches(rows, size=batch):
             pixels = torch.from_numpy(np.ascontiguousarray(cache.images(np.asarray(chunk))))
-            found.append(encoder.features(to_float(pixels, side=side).to(device)).float().cpu().numpy())
+            images = standardize(to_float(pixels, side=side).to(device))
+            found.append(encoder.features(images).float().cpu().numpy())
     return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 

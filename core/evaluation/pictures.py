@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -14,7 +14,7 @@ from PIL import Image
 
 from core.errors import DataError
 from core.evaluation.arms import arm_label
-from core.evaluation.figures import GRID, STYLE, new_figure, plain, to_svg
+from core.evaluation.drawing import GRID, STYLE, Drawing, new_figure, plain, to_svg
 from core.evaluation.formats import words
 
 # H = W = S image side, F = S // 2 + 1 columns of a real transform
@@ -93,11 +93,11 @@ def centred_passed(ring_mask_SF: RingMask) -> NDArray[np.float64]:
 
 
 @mpl.rc_context(STYLE)
-def spectra(examples: Sequence[Example]) -> str:
+def spectra(examples: Sequence[Example]) -> Drawing | None:
     """Log spectra of the original, of the image with rings stopped (where given) and of the reconstruction."""
     shown = list(examples)[:MOST_SPECTRA]
     if not shown:
-        return ""
+        return None
     rows = ["original", "filtered", "reconstructed"]
     rows = [row for row in rows if all(getattr(example, row) is not None for example in shown)]
     figure, axes = new_figure(0.9 + 4.1 * len(rows) / max(len(shown), 2), rows=len(rows), columns=len(shown),
@@ -113,14 +113,40 @@ def spectra(examples: Sequence[Example]) -> str:
     bar.outline.set_edgecolor(GRID)
     figure.supxlabel("cycles a pixel", fontsize=11)
     names = ", ".join(f"{words(e.organ)} ({arm_label(e.arm)})" for e in shown)
-    return to_svg(figure, alt=f"Log spectra with the stopped rings drawn: {names}.")
+    data = {(e.organ, row): _magnitude(getattr(e, row)) for e in shown for row in rows}
+    data |= {(e.organ, "passed"): centred_passed(e.ring_mask) for e in shown if e.ring_mask is not None}
+    return _matrices("spectra", to_svg(figure, alt=f"Log spectra with the stopped rings drawn: {names}."), data)
+
+
+def _magnitude(picture_HW: Picture) -> NDArray[np.float64]:
+    """Magnitude of the orthonormal transform, frequency zero in the middle."""
+    values = np.nan_to_num(np.asarray(picture_HW, np.float64))
+    return np.asarray(np.abs(np.fft.fftshift(np.fft.fft2(values, norm="ortho"))), np.float64)
+
+
+def pixels(examples: Sequence[Example], markup: str) -> Drawing | None:
+    """What the rows of example pictures show, with the pictures' numbers."""
+    pictures = ("original", "filtered", "corrupted", "reconstructed")
+    data = {(e.organ, name): getattr(e, name) for e in examples for name in pictures if getattr(e, name) is not None}
+    return _matrices("reconstructions", markup, data) if examples else None
+
+
+def _matrices(name: str, markup: str, data: Mapping[tuple[str, str], Picture]) -> Drawing:
+    """A drawing whose data are matrices: a line a row of pixels or frequencies, from the top."""
+    side = max(matrix.shape[1] for matrix in data.values())
+    rows = [
+        (*key, number, *(f"{value:.4g}" for value in line))
+        for key, matrix in data.items()
+        for number, line in enumerate(np.asarray(matrix, np.float64).tolist())
+    ]
+    columns = ("organ", "picture", "row", *(f"column_{number}" for number in range(side)))
+    return Drawing(name=name, markup=markup, columns=columns, rows=rows)
 
 
 def _spectrum(axis: Axes, picture_HW: Picture, ring_mask_SF: RingMask | None) -> AxesImage:
-    """One panel: magnitude of the orthonormal transform, the stopped rings outlined and lightly tinted."""
-    magnitude = np.abs(np.fft.fftshift(np.fft.fft2(np.nan_to_num(np.asarray(picture_HW, np.float64)), norm="ortho")))
+    """One panel: the magnitude, the stopped rings outlined and lightly tinted."""
     extent = (-0.5, 0.5, 0.5, -0.5)
-    image = axis.imshow(np.log10(np.maximum(magnitude, 1e-3)), cmap="gray", vmin=-3, vmax=1, extent=extent,
+    image = axis.imshow(np.log10(np.maximum(_magnitude(picture_HW), 1e-3)), cmap="gray", vmin=-3, vmax=1, extent=extent,
                         interpolation="nearest")  # fmt: skip
     if ring_mask_SF is not None and not np.all(ring_mask_SF):
         stopped_SS = 1 - centred_passed(ring_mask_SF).clip(0, 1)

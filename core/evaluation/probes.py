@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from core.errors import DataError
-from core.evaluation.intervals import patient_draws, percentile_interval
+from core.evaluation.intervals import patient_draws, percentile_interval, recall_in_draws
 from core.seeding import numpy_generator
 
 # N images, M training images, D width, C classes, P patients, R draws, K neighbours
@@ -75,6 +75,9 @@ class ProbeScore:
     """Number of test images."""
     patients: int
     """Number of test patients."""
+    by_patient: dict[str, list[list[int]]]
+    """Patient -> for each class of the test images, in order, images that were right and images; for paired statistics.
+    Empty without a score."""
 
 
 Predict = Callable[[NDArray[np.floating]], Labels]
@@ -126,14 +129,16 @@ def _score(
     reason = _obstacle(train, validation, test)
     if reason:
         return ProbeScore(mean=None, low=None, high=None, reason=reason, classes=classes,
-                          images=len(test.labels_N), patients=patients)  # fmt: skip
+                          images=len(test.labels_N), patients=patients, by_patient={})  # fmt: skip
     # max keeps the first of equals: the smallest C, the smallest k
     best = max(candidates(train), key=lambda f: balanced_accuracy(validation.labels_N, f(validation.values_ND)))
     predicted_N = best(test.values_ND)
     mean = balanced_accuracy(test.labels_N, predicted_N)
-    mean, low, high = percentile_interval(mean, _bootstrap(test, predicted_N, seed=seed))
+    patients_P, sums_PC2 = _tally(test, predicted_N)
+    mean, low, high = percentile_interval(mean, _bootstrap(sums_PC2, seed=seed))
+    by_patient = dict(zip(patients_P.tolist(), sums_PC2.astype(int).tolist(), strict=True))
     return ProbeScore(mean=mean, low=low, high=high, reason="", classes=classes, images=len(test.labels_N),
-                      patients=patients)  # fmt: skip
+                      patients=patients, by_patient=by_patient)  # fmt: skip
 
 
 def _obstacle(train: Features, validation: Features, test: Features) -> str:
@@ -203,16 +208,18 @@ def _unit(values_ND: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(values / norms)
 
 
-def _bootstrap(test: Features, predicted_N: Labels, *, seed: int) -> NDArray[np.float64]:
-    """Balanced accuracy in each draw of the test patients, (R,); a class that a draw lacks is left out of its mean."""
+def _tally(test: Features, predicted_N: Labels) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+    """The test patients by name, and their right and all images of each class, (P, C, 2)."""
     classes_C, class_N = np.unique(test.labels_N, return_inverse=True)
     patients_P, patient_N = np.unique(test.patients_N, return_inverse=True)
-    total_PC, right_PC = np.zeros((2, len(patients_P), len(classes_C)))
-    np.add.at(total_PC, (patient_N, class_N), 1)
+    right_PC, total_PC = np.zeros((2, len(patients_P), len(classes_C)))
     np.add.at(right_PC, (patient_N, class_N), predicted_N == test.labels_N)
-    counts_RP = patient_draws(len(patients_P), draws=DRAWS, generator=numpy_generator(seed, "probe"))
-    total_RC, right_RC = counts_RP @ total_PC, counts_RP @ right_PC
-    present_RC = total_RC > 0
-    recall_RC = right_RC / np.where(present_RC, total_RC, 1)
-    drawn_R: NDArray[np.float64] = recall_RC.sum(axis=1) / present_RC.sum(axis=1)
-    return drawn_R
+    np.add.at(total_PC, (patient_N, class_N), 1)
+    return patients_P, np.stack([right_PC, total_PC], axis=-1)
+
+
+def _bootstrap(sums_PC2: NDArray[np.float64], *, seed: int) -> NDArray[np.float64]:
+    """Balanced accuracy in each draw of the test patients, (R,)."""
+    return recall_in_draws(
+        sums_PC2, patient_draws(len(sums_PC2), draws=DRAWS, generator=numpy_generator(seed, "probe"))
+    )

@@ -1,7 +1,14 @@
 """The frame of the report: one HTML page, no script, nothing fetched; light, dark, phone and print by style alone."""
 
+import base64
+import gzip
 import html
 from collections.abc import Iterable, Sequence
+
+from core.evaluation.drawing import Drawing
+
+MOST_PLAIN = 100_000
+"""Bytes of data that a figure carries as plain CSV; more are packed by gzip, so that the page can still be mailed."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --soft: #5b646d; --page: #fff; --panel: #f4f6f8; --grid: #cfd5db;
@@ -17,12 +24,13 @@ body { margin: 0 auto; padding: 1rem clamp(.75rem, 4vw, 2.5rem) 4rem; max-width:
 h1 { font-size: 1.5rem; margin: 1rem 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
 .claim { font-size: 1.15rem; font-weight: 600; background: var(--mark); border-left: 4px solid var(--blue);
   padding: .75rem 1rem; margin: 1rem 0; }
+.data { margin: .3rem 0 0; font-size: .85rem; } a { color: var(--blue); }
 .soft, figcaption, .notes { color: var(--soft); font-size: .92rem; }
 .scroll { overflow-x: auto; margin: .75rem 0; }
 p, ul, figcaption { max-width: 48rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 th, td { padding: .35rem .5rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--grid); }
-th { font-weight: 600; } thead th { vertical-align: bottom; }
+th { font-weight: 600; } thead th { vertical-align: bottom; min-width: 4.2rem; }
 th:first-child, td.text, th.text { text-align: left; }
 td code { white-space: nowrap; }
 th[scope=row] { min-width: 5.5rem; position: sticky; left: 0; background: var(--page); }
@@ -48,7 +56,8 @@ code { font-size: .9em; overflow-wrap: anywhere; } summary { cursor: pointer; pa
 @media (max-width: 600px) { .row { grid-template-columns: repeat(var(--m), minmax(0, 1fr)); }
   th, td { padding: .3rem .4rem; } }
 @media print { body { max-width: none; font-size: 11pt; padding: 0; } figure, tr, .row { break-inside: avoid; }
-  .scroll { overflow: visible; } table { font-size: 8pt; } pre { white-space: pre-wrap; }
+  h2, h3, summary { break-after: avoid; }
+  .data { display: none; } .scroll { overflow: visible; } table { font-size: 8pt; } pre { white-space: pre-wrap; }
   details::details-content { content-visibility: visible; block-size: auto; }
   .claim, tr.ours td, tr.ours th { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
@@ -76,9 +85,24 @@ def section(title: str, *parts: str) -> str:
     return f"<section>\n<h2>{text(title)}</h2>\n{body}\n</section>" if body else ""
 
 
-def figure(drawing: str, *, caption: str) -> str:
-    """A drawing (HTML) with the caption that says what to see; nothing without a drawing."""
-    return f"<figure>\n{drawing}\n<figcaption>{text(caption)}</figcaption>\n</figure>" if drawing else ""
+def figure(drawing: Drawing | None, *, caption: str) -> str:
+    """A drawing with the caption that says what to see and its data to save; nothing without a drawing."""
+    if drawing is None:
+        return ""
+    return (
+        f"<figure>\n{drawing.markup}\n<figcaption>{text(caption)}</figcaption>\n"
+        f'<p class="data">{_download(drawing)}</p>\n</figure>'
+    )
+
+
+def _download(drawing: Drawing) -> str:
+    """A link that saves the data, which it carries: the page's policy forbids to fetch, not to save."""
+    content, name, kind = drawing.csv().encode(), f"{drawing.name}.csv", "text/csv"
+    if len(content) > MOST_PLAIN:
+        # No clock and no system in the header: the same data give the same page.
+        content, name, kind = gzip.compress(content, mtime=0), f"{name}.gz", "application/gzip"
+    address = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return f'<a download="{text(name)}" href="{address}">Data of this figure: {text(name)}</a>'
 
 
 def table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], *, words: Iterable[int] = ()) -> str:

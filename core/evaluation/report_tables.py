@@ -6,23 +6,11 @@ from typing import Any
 from core.evaluation.arms import arm_label, arm_meaning, main_first
 from core.evaluation.formats import NONE, bounds, count, loss, share, words
 from core.evaluation.report_page import bullets, folded, section, table, text
+from core.evaluation.result_tables import Table
+from core.evaluation.scores import organs_of, probe_label, probes_of, score_of
 
 MOST_ROUNDS = 25
 """Rounds shown without a click."""
-
-PROBES = {"linear": "linear", "knn": "k-NN"}
-
-
-def organs_of(metrics: Mapping[str, Any]) -> list[str]:
-    """Organs with a held-out loss in any arm, by name."""
-    return sorted({o for arm in metrics["arms"].values() for o in arm.get("held_out_loss", {})} - {"overall"})
-
-
-def probes_of(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(task, probe) of any arm, by name."""
-    tasks = [arm.get("tasks", {}) for arm in metrics["arms"].values()]
-    return sorted({(task, probe) for arm in tasks for task, probes in arm.items() for probe in probes},
-                  key=lambda pair: (pair[0], list(PROBES).index(pair[1]) if pair[1] in PROBES else 9))  # fmt: skip
 
 
 def arms_section(metrics: Mapping[str, Any]) -> str:
@@ -34,7 +22,7 @@ def arms_section(metrics: Mapping[str, Any]) -> str:
     )
     return section(
         "The arms",
-        _arms_table(metrics, main),
+        _arms_table(metrics, main, whole=False),
         f'<p class="soft">{text(note)}</p>',
         bullets(_missing(metrics, main)),
         folded("What the arms are", bullets(_meanings(metrics, main))),
@@ -42,26 +30,46 @@ def arms_section(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def plain_table(found: Table, *, ours: str = "") -> str:
+    """A table of text, escaped; the row that is headed by `ours` stands out. Nothing where there is no row.
+
+    What stands in brackets behind a number goes below it, so that the table stays narrow.
+    """
+    rows = [
+        ("ours" if ours and row[0] == ours else "",
+         [text(cell) if column in (0, *found.words) else _number_cell(cell) for column, cell in enumerate(row)])
+        for row in found.rows
+    ]  # fmt: skip
+    return table([text(cell) for cell in found.head], rows, words=found.words) if rows else ""
+
+
+def _number_cell(cell: str) -> str:
+    number, bracket, rest = cell.partition(" (")
+    return text(number) + (f"<small>{text(rest.removesuffix(')'))}</small>" if bracket else "")
+
+
 def _meanings(metrics: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
     return [f"{arm_label(arm)}: {arm_meaning(arm, metrics.get('reference', ''))}." for arm in arms]
 
 
 def _rest(metrics: Mapping[str, Any], arms: Sequence[str]) -> str:
-    return _arms_table(metrics, arms) + bullets(_missing(metrics, arms)) if arms else ""
+    return _arms_table(metrics, arms, whole=True) + bullets(_missing(metrics, arms)) if arms else ""
 
 
-def _arms_table(metrics: Mapping[str, Any], arms: Sequence[str]) -> str:
-    organs, probes = organs_of(metrics), probes_of(metrics)
-    head = ["arm", "held-out loss", *(text(words(organ)) for organ in organs)]
-    head += [f"{text(words(task))}<small>{text(PROBES.get(probe, probe))}</small>" for task, probe in probes]
+def _arms_table(metrics: Mapping[str, Any], arms: Sequence[str], *, whole: bool) -> str:
+    """The arms by row; losses by organ and segmentation only in the whole table, as the main arms have others."""
+    shown = organs_of(metrics) if whole else []
+    probes = probes_of(metrics, segmentation=None if whole else False)
+    head = ["arm", "held-out loss", *(text(words(organ)) for organ in shown)]
+    head += [f"{text(words(task))}<small>{text(probe_label(probe))}</small>" for task, probe in probes]
     rows = []
     for arm in arms:
         entry = metrics["arms"][arm]
         losses = entry.get("held_out_loss", {})
         meaning = arm_meaning(arm, metrics.get("reference", ""))
         name = f'<span title="{text(meaning)}">{text(arm_label(arm))}</span>'
-        cells = [name, *(loss(losses.get(key)) for key in ["overall", *organs])]
-        cells += [_probe_cell(entry.get("tasks", {}).get(task, {}).get(probe)) for task, probe in probes]
+        cells = [name, *(loss(losses.get(key)) for key in ["overall", *shown])]
+        cells += [_probe_cell(score_of(entry, task, probe)) for task, probe in probes]
         rows.append(
             ("ours" if arm == "federated" else "", [*cells, count(entry.get("images")), count(entry.get("seconds"))])
         )
@@ -82,7 +90,7 @@ def _missing(metrics: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
                 if score.get("mean") is None:
                     reason = score.get("reason") or "no reason given"
                     found.setdefault((task, probe, reason), []).append(arm_label(arm))
-    return [f"Not shown, {words(task)}, {PROBES.get(probe, probe)}: {reason} ({', '.join(names)})."
+    return [f"Not shown, {words(task)}, {probe_label(probe)}: {reason} ({', '.join(names)})."
             for (task, probe, reason), names in found.items()]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from core.evaluation.arms import LOCAL, arm_label, main_first
 from core.evaluation.formats import bounds, loss, share, words
-from core.evaluation.report_tables import PROBES, organs_of, probes_of
+from core.evaluation.scores import organs_of, probe_label, probes_of, score_of
 
 WIDTH = 80
 """Columns of a terminal that show everything; in a wider one the tables stay as they are."""
@@ -29,7 +29,7 @@ Column = tuple[str, Callable[[Arm], str]]
 
 
 def terminal_table(metrics: Mapping[str, Any]) -> Group:
-    """Arms as rows; held-out loss overall and by organ, then the probes' balanced accuracy with its interval.
+    """Arms as rows; held-out loss overall and by organ, then the probes' scores with their intervals.
 
     Names are shown as they are: square brackets in a hospital's name are no markup.
     """
@@ -37,14 +37,15 @@ def terminal_table(metrics: Mapping[str, Any]) -> Group:
     width = min(LONGEST_HEAD, _room(min(len(organs), ORGANS_ABREAST) + 1))
     overall: Column = ("all", lambda arm: loss(arm.get("held_out_loss", {}).get("overall")))
     losses = _parts([_organ(organ, width=width) for organ in organs], ORGANS_ABREAST)
-    probes = _parts([_probe(task, probe) for task, probe in probes_of(metrics)], PROBES_ABREAST)
     shown: list[RenderableType] = []
     if losses:
         shown.append(Text("\nheld-out loss (lower is better)", style="italic"))
         shown += [_table(metrics, [overall, *part], justify="right") for part in losses]
-    if probes:
-        shown.append(Text("\nbalanced accuracy and its 95% interval (higher is better)", style="italic"))
-        shown += [_table(metrics, part, justify="left") for part in probes]
+    for segmentation, measure in ((False, "balanced accuracy"), (True, "Dice")):
+        probes = [_probe(task, probe) for task, probe in probes_of(metrics, segmentation=segmentation)]
+        if probes:
+            shown.append(Text(f"\n{measure} and its 95% interval (higher is better)", style="italic"))
+            shown += [_table(metrics, part, justify="left") for part in _parts(probes, PROBES_ABREAST)]
     return Group(*shown)
 
 
@@ -65,10 +66,10 @@ def _organ(organ: str, *, width: int) -> Column:
 
 def _probe(task: str, probe: str) -> Column:
     def cell(arm: Arm) -> str:
-        score = arm.get("tasks", {}).get(task, {}).get(probe)
-        return f"{share((score or {}).get('mean'))} {bounds(score).replace(' to ', '-')}".strip()
+        score = score_of(arm, task, probe)
+        return f"{share(score.get('mean'))} {bounds(score).replace(' to ', '-')}".strip()
 
-    return f"{words(task)}\n{PROBES.get(probe, probe)}", cell
+    return f"{words(task)}\n{probe_label(probe)}", cell
 
 
 def _table(metrics: Mapping[str, Any], columns: Sequence[Column], *, justify: JustifyMethod) -> Table:

@@ -16,9 +16,10 @@ from core.errors import PlanError
 from core.federation.codec import codec_for
 from core.federation.tensors import Spec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SLACK = 1e-9
 """What rounding may add to or take from a sum of shares."""
+LOCAL_STATES = ("kept", "reset")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class Plan:
     counts: dict[str, dict[str, int]]
     weights: dict[str, float]
     draws: dict[str, dict[str, float]]
+    local_state: str
+    """A site's AdamW moments at the start of a round: `kept` from its last folded one, or `reset` to none."""
     server: dict[str, Any]
     """Server optimizer and its rates."""
     codec: str
@@ -61,7 +64,7 @@ class Plan:
         """Check what can be checked here; raises PlanError with every problem."""
         found = []
         if self.schema_version != SCHEMA_VERSION:
-            found.append(f"schema version {self.schema_version} is not {SCHEMA_VERSION}; upgrade the older side")
+            found.append(_other_version(self.schema_version))
         if any(type(n) is not int or n < 1 for n in (self.rounds, self.local_steps)):
             found.append(f"rounds {self.rounds} and local_steps {self.local_steps} must be at least 1")
         if not 1 <= self.min_sites <= max(1, len(self.weights)):
@@ -71,6 +74,8 @@ class Plan:
             found.append("weights, draws and counts name different sites")
         if not 0 < self.norm_bound < math.inf:
             found.append(f"norm_bound {self.norm_bound} must be positive and finite")
+        if self.local_state not in LOCAL_STATES:
+            found.append(f"local_state must be one of {', '.join(LOCAL_STATES)}, got {self.local_state!r}")
         try:
             codec_for(self.codec)
         except PlanError as error:
@@ -97,11 +102,18 @@ class Plan:
         return hashlib.sha256(self.document.encode()).hexdigest()
 
 
+def _other_version(version: object) -> str:
+    return f"schema version {str(version)[:20]} is not {SCHEMA_VERSION}; upgrade the older side"
+
+
 def plan_from(document: str) -> Plan:
     """Read a canonical document; raises PlanError when it is no plan of this schema."""
     try:
         values: Mapping[str, Any] = json.loads(document)
         known = {item.name for item in fields(Plan)}
+        version = values.get("schema_version", SCHEMA_VERSION) if isinstance(values, dict) else SCHEMA_VERSION
+        if version != SCHEMA_VERSION:
+            raise PlanError(f"plan: {_other_version(version)}")
         if not isinstance(values, dict) or set(values) != known:
             odd = sorted(set(values) ^ known)[:5] if isinstance(values, dict) else []
             raise PlanError(f"plan: fields missing or unknown: {', '.join(odd)}; client and server versions differ")

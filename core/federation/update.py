@@ -64,7 +64,7 @@ class Skipped:
 
 def check_arrays(arrays: Mapping[str, npt.NDArray[np.generic]], *, spec: Spec, codec: Codec) -> None:
     """Names, shapes and dtypes as planned, or UpdateRejected."""
-    found = problems_with(arrays, spec)
+    found = problems_with(arrays, {name: codec.wire_shape(shape) for name, shape in spec.items()})
     found += [
         f"{name} is {value.dtype}, the plan's codec sends {codec.dtype}"
         for name, value in sorted(arrays.items())

@@ -22,15 +22,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from core.data.augmentation import DEVIATION_FLOOR
 from core.errors import ConfigError, DataError
 from core.models.decoder import PixelDecoder, build_decoder
 from core.models.encoder import Encoder
 from core.objectives.frequency import band_stop, ring_bank, ring_masks, ring_radii
 from core.objectives.losses import at_least_float32, focal_frequency, l1_frequency, masked_l1
 from core.objectives.masking import Corruption, block_of_patch, draw_corruption, masked_count
-
-_DEVIATION_FLOOR = 1e-3
-"""Added to an image's standard deviation, in grey levels of [0, 1], so that a flat image stays finite."""
 
 _WORDS = {
     "corruption": ("both", "spatial", "frequency"),
@@ -242,7 +240,7 @@ class DualMIM(nn.Module):
         with torch.autocast(device.type, enabled=False), torch.no_grad():
             image_BSS = at_least_float32(images_B1HW[:, 0])
             mean_B11 = image_BSS.mean(dim=(1, 2), keepdim=True)
-            scale_B11 = image_BSS.std(dim=(1, 2), keepdim=True, correction=0) + _DEVIATION_FLOOR
+            scale_B11 = image_BSS.std(dim=(1, 2), keepdim=True, correction=0) + DEVIATION_FLOOR
             target_BSS = (image_BSS - mean_B11) / scale_B11
             filtered_BSS = target_BSS
             if self.config.corruption != "spatial":

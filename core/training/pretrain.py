@@ -4,6 +4,8 @@ AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019
 """
 
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities import disable_possible_user_warnings
 from torch import nn
 
-from core.errors import TrainingError
+from core.errors import ConfigError, TrainingError
 from core.objectives.dual_mim import DualMIM
 from core.training.settings import TrainingConfig, learning_rate_at
 from core.training.source import Source
@@ -42,7 +44,7 @@ class Pretraining:
     """A model, its optimizer and where they run. Weights and moments can be read and set as plain arrays."""
 
     def __init__(self, model: DualMIM, *, config: TrainingConfig, total_steps: int) -> None:
-        """Prepare for a schedule of `total_steps` optimizer steps in all."""
+        """Prepare for a schedule of `total_steps` optimizer steps in all; raises ConfigError without a compiler."""
         disable_possible_user_warnings(module="lightning_fabric")
         self.model = model
         self.config = config
@@ -51,6 +53,8 @@ class Pretraining:
         if config.devices > 1:
             self.fabric.launch()
         self.optimizer = make_optimizer(model, config)
+        if config.compile:
+            compile_parts(model, on_cpu=self.fabric.device.type == "cpu")
         self._module, self._stepper = self.fabric.setup(model, self.optimizer)
 
     def run(self, source: Source, *, first: int, steps: int, on_step: OnStep | None = None, where: str = "") -> Summary:
@@ -114,6 +118,20 @@ class Pretraining:
             self.fabric.backward(total * share)
         detached = torch.stack([total, parts.spatial_B.mean(), parts.frequency_B.mean()]).detach()
         return (detached.double() * share).cpu().numpy()
+
+
+def compile_parts(model: DualMIM, *, on_cpu: bool) -> None:
+    """Compile encoder and decoder in place; names of parameters stay, and what is drawn and filtered stays eager.
+
+    Raises:
+        ConfigError: On a CPU without a C++ compiler, which inductor needs there.
+    """
+    if on_cpu and not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++") if name):
+        raise ConfigError(
+            "training.compile needs a C++ compiler on a CPU; install g++, or leave training.compile=false"
+        )
+    for part in (model.encoder, model.decoder):
+        part.compile()
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

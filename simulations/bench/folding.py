@@ -127,7 +127,7 @@ def study(base: Tensors, *, sites: int) -> Plan:
         objective=section, augmentation=section, training=section, weighting="organ_aware", totals={}, unused={},
         mix={"breast": 1.0}, counts={name: {"breast": 1} for name in names},
         weights=dict.fromkeys(names, 1 / sites), draws={name: {"breast": 1.0} for name in names}, server=section,
-        codec="bf16", norm_bound=1e3, min_sites=1, tensors=spec_of(base),
+        codec="bf16", local_state="kept", norm_bound=1e3, min_sites=1, tensors=spec_of(base),
     )  # fmt: skip
 
 

@@ -1,21 +1,30 @@
-"""Optimizer state in two generations: it follows the path that the global model really took."""
+"""Optimizer state and residual in two generations: they follow the path that the global model really took."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from client.generations import Generations
+from client.generations import Generations, Kept
 from core.errors import CheckpointError
 from core.federation.update import Folded
 
 
-def moments(value: float) -> dict[str, np.ndarray]:
-    return {"w/step": np.array(value, np.float32), "w/exp_avg": np.full(2, value, np.float32)}
+def moments(value: float) -> Kept:
+    """Of a round: moments, and a residual of the same value."""
+    return Kept(
+        moments={"w/step": np.array(value, np.float32), "w/exp_avg": np.full(2, value, np.float32)},
+        residual={"w": np.full(2, value, np.float32)},
+    )
 
 
-def value_of(found: dict[str, np.ndarray]) -> float | None:
-    return float(found["w/step"]) if found else None
+def value_of(found: Kept) -> float | None:
+    """The round's value; the residual shares the fate of the moments."""
+    assert bool(found.moments) == bool(found.residual)
+    if not found.moments:
+        return None
+    assert found.residual["w"].tolist() == found.moments["w/exp_avg"].tolist()
+    return float(found.moments["w/step"])
 
 
 @pytest.fixture
@@ -28,7 +37,7 @@ def generations(tmp_path: Path) -> Generations:
 
 
 def test_a_study_starts_from_nothing_and_writes_nothing(tmp_path: Path) -> None:
-    assert Generations(tmp_path / "study").settle(None) == {}
+    assert Generations(tmp_path / "study").settle(None) == Kept()
     assert not (tmp_path / "study").exists()
 
 
@@ -64,13 +73,13 @@ def test_another_process_finds_the_same(generations: Generations, tmp_path: Path
 
 def test_a_study_begun_anew_in_the_same_folder_does_not_inherit_moments(generations: Generations) -> None:
     generations.propose(moments(2.0), number=1, base_digest="b1", update_digest="u1")
-    assert generations.settle(None) == {}
+    assert generations.settle(None) == Kept()
 
 
 def test_a_server_restored_from_an_older_backup_gets_no_moments_of_a_later_round(generations: Generations) -> None:
     generations.propose(moments(2.0), number=1, base_digest="b1", update_digest="u1")
     generations.settle(Folded(round=1, digest="u1"))
-    assert generations.settle(Folded(round=0, digest="u0")) == {}
+    assert generations.settle(Folded(round=0, digest="u0")) == Kept()
 
 
 def test_damaged_moments_are_refused(generations: Generations, tmp_path: Path) -> None:
@@ -84,6 +93,12 @@ def test_damaged_moments_are_refused(generations: Generations, tmp_path: Path) -
 
 def test_shapes_and_bits_survive(generations: Generations) -> None:
     kept = {"w/step": np.array(3, np.float32), "w/exp_avg": np.array([1e-45, -0.0], np.float32)}
-    generations.propose(kept, number=1, base_digest="b1", update_digest="u1")
-    found = generations.settle(Folded(round=1, digest="u1"))
+    generations.propose(Kept(moments=kept), number=1, base_digest="b1", update_digest="u1")
+    found = generations.settle(Folded(round=1, digest="u1")).moments
     assert {n: (v.shape, v.tobytes()) for n, v in found.items()} == {n: (v.shape, v.tobytes()) for n, v in kept.items()}
+
+
+def test_a_site_may_keep_a_residual_and_no_moments(generations: Generations) -> None:
+    generations.propose(Kept(residual={"w": np.ones(2, np.float32)}), number=1, base_digest="b1", update_digest="u1")
+    found = generations.settle(Folded(round=1, digest="u1"))
+    assert (found.moments, found.residual["w"].tolist()) == ({}, [1, 1])

@@ -13,6 +13,7 @@ from core.federation.codec import codec_for
 from core.federation.plan import Plan
 from core.federation.tensors import Tensors, digest_of, load_state, state_of
 from core.federation.update import METRICS, Folded, Instruction, Skipped, Update, check_metrics, difference_norm
+from core.files import load_tensors
 from core.models.build import build_model
 from core.training.pretrain import Pretraining
 from core.training.settings import TrainingConfig
@@ -180,10 +181,53 @@ def test_each_step_is_told_with_the_sites_name(trainer: Make, instruct: Callable
     assert update.metrics["loss"] == pytest.approx((told[0][2] + told[1][2]) / 2)
 
 
-@pytest.mark.parametrize("codec", ["exact", "bf16"])
+@pytest.mark.parametrize("codec", ["exact", "bf16", "int8"])
 def test_a_tight_bound_is_kept(
     trainer: Make, instruct: Callable[..., Instruction], plan: Plan, model: Tensors, codec: str
 ) -> None:
     tight = replace(plan, norm_bound=1e-3, codec=codec)
     update = trained(trainer("east", plan=tight), instruct(plan_digest=tight.digest))
     assert 0.98e-3 < difference_norm(update.arrays, base=model, codec=codec_for(codec)) <= 1e-3
+
+
+def test_reset_starts_each_round_with_empty_moments_and_kept_does_not(
+    trainer: Make, instruct: Callable[..., Instruction], plan: Plan
+) -> None:
+    reset = replace(plan, local_state="reset")
+    one = trainer("east", plan=reset)
+    first = trained(one, instruct(plan_digest=reset.digest))
+    second = instruct(plan_digest=reset.digest, round=1, base=first.arrays, folded=folded(first))
+    after = trained(one, second)
+    nothing = trainer("east", folder=str(one.site.folder) + "-nothing")
+    expected = trained(nothing, instruct(round=1, base=first.arrays))
+    assert digest_of(after.arrays) == digest_of(expected.arrays)
+    kept = trainer("east", folder=str(one.site.folder) + "-kept")
+    assert digest_of(trained(kept, instruct()).arrays) == digest_of(first.arrays)
+    assert digest_of(trained(kept, replace(second, plan_digest=plan.digest)).arrays) != digest_of(after.arrays)
+
+
+@pytest.mark.parametrize("local_state", ["kept", "reset"])
+def test_what_int8_left_over_follows_the_folded_updates(
+    trainer: Make, instruct: Callable[..., Instruction], plan: Plan, model: Tensors, local_state: str
+) -> None:
+    rounding = replace(plan, codec="int8", local_state=local_state)
+    one = trainer("east", plan=rounding)
+    first = trained(one, instruct(plan_digest=rounding.digest))
+    folded_first = folded(first)
+
+    def second(folded: Folded | None) -> str:
+        return digest_of(trained(one, instruct(plan_digest=rounding.digest, round=1, folded=folded)).arrays)
+
+    with_feedback = second(folded_first)
+    # The first of these two was not folded, so its repetition carries what the first round left over, again.
+    assert second(folded_first) == with_feedback
+    residual = load_tensors(one.site.folder / "moments.committed.safetensors", schema=1)[0]
+    left = {name.removeprefix("residual/"): value for name, value in residual.items() if name.startswith("residual/")}
+    codec = codec_for("int8")
+    exact = trainer("east", folder=str(one.site.folder) + "-exact")
+    wanted = trained(exact, instruct()).arrays
+    for name, base in model.items():
+        arrived = codec.decode(first.arrays[name], base)
+        np.testing.assert_allclose(arrived + left[name], wanted[name].astype(np.float64) - base, rtol=0, atol=1e-8)
+    # When the server folded nothing of this site, nothing is carried.
+    assert second(None) != with_feedback

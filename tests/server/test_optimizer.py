@@ -1,4 +1,4 @@
-"""How the global model steps: FedAvg and FedAdam by hand."""
+"""How the global model steps: FedAvg, momentum and FedAdam by hand."""
 
 import math
 from typing import Any
@@ -38,6 +38,34 @@ def test_float64_models_stay_so_for_proofs() -> None:
     assert moved["a"][0] == 1.0 + 1e-12
 
 
+def test_two_steps_of_the_heavy_ball_by_hand() -> None:
+    # v = 0.5, x = 1 + 0.5 v; v = 0.8 * 0.5 + 0.25, x again.
+    config = ServerOptimizerConfig(name="fedavgm", rate=0.5, beta1=0.8)
+    model, moments = step(MODEL, {"a": np.array([0.5, 0.0])}, {}, config=config)
+    assert model["a"].tolist() == [1.25, -2.0]
+    model, moments = step(model, {"a": np.array([0.25, 0.0])}, moments, config=config)
+    assert moments["m/a"][0] == pytest.approx(0.8 * 0.5 + 0.25)
+    assert model["a"][0] == pytest.approx(1.25 + 0.5 * (0.8 * 0.5 + 0.25), rel=1e-6)
+
+
+def test_two_steps_of_nesterov_by_hand() -> None:
+    # v = 0.5, x = 1 + 0.5 (0.5 + 0.8 v); v = 0.8 * 0.5 + 0.25, x += 0.5 (0.25 + 0.8 v).
+    config = ServerOptimizerConfig(name="nesterov", rate=0.5, beta1=0.8)
+    model, moments = step(MODEL, {"a": np.array([0.5, 0.0])}, {}, config=config)
+    first = 1 + 0.5 * (0.5 + 0.8 * 0.5)
+    assert model["a"][0] == pytest.approx(first, rel=1e-6)
+    model, moments = step(model, {"a": np.array([0.25, 0.0])}, moments, config=config)
+    assert model["a"][0] == pytest.approx(first + 0.5 * (0.25 + 0.8 * (0.8 * 0.5 + 0.25)), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fedavgm", "nesterov"])
+def test_momentum_of_nothing_is_fedavg(name: str) -> None:
+    config = ServerOptimizerConfig(name=name, beta1=0.0)
+    moved, moments = step(MODEL, MEAN, {"m/a": np.array([7.0, 7.0])}, config=config)
+    assert moved["a"].tolist() == [1.5, -1.75]
+    assert moments["m/a"].tolist() == [0.5, 0.25]
+
+
 def test_two_steps_of_fedadam_by_hand() -> None:
     # m = 0.9 * 0 + 0.1 * 0.5 = 0.05; v = 0.99 * 0.001^2 + 0.01 * 0.25; x = 1 + 0.01 m / (sqrt(v) + 0.001); again.
     config = ServerOptimizerConfig(name="fedadam", rate=0.01)
@@ -61,7 +89,7 @@ def test_fedadam_stands_still_at_a_mean_of_zero() -> None:
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"name": "fedsgd"}, "name must be fedavg or fedadam, got 'fedsgd'"),
+        ({"name": "fedsgd"}, "name must be one of fedavg, fedavgm, nesterov, fedadam, got 'fedsgd'"),
         ({"rate": 0.0}, "rate must lie in"),
         ({"rate": math.nan}, "rate must lie in"),
         ({"rate": 11.0}, "rate must lie in"),

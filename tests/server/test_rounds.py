@@ -178,7 +178,7 @@ def test_a_site_that_sits_out_leaves_its_weight_to_the_others(consortium, plan: 
     assert study.asked[2]["east"].folded.round == 0
 
 
-@pytest.mark.parametrize("codec", ["exact", "bf16"])
+@pytest.mark.parametrize("codec", ["exact", "bf16", "int8"])
 @pytest.mark.parametrize("server", ["fedavg", "fedadam"])
 def test_a_kill_changes_nothing_under_any_codec_and_server_optimizer(
     consortium, plan: Plan, codec: str, server: str

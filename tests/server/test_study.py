@@ -105,6 +105,7 @@ def test_every_word_that_is_no_organ_is_named_with_its_site(study: StudyConfig) 
         ("timeout", 0.0),
         ("timeout", math.nan),
         ("codec", "zip"),
+        ("local_state", "lost"),
     ],
 )
 def test_a_field_out_of_range_is_named(field: str, value: Any) -> None:

@@ -11,8 +11,7 @@ import pytest
 import typer
 import yaml
 from click.testing import Result
-from flwr.app import Context, Message, RecordDict
-from flwr.clientapp import ClientApp
+from flwr.app import Message
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
@@ -30,9 +29,11 @@ from server.study import study_to_json
 from simulations.arms import plan_of, study_of
 from simulations.config import SimulationConfig
 from simulations.experiment import simulate
-from simulations.grid import InProcessGrid, NodeConfig
+from simulations.grid import InProcessGrid, LocalGrid, serve
 from simulations.prepare import node_configs, prepare, write_sites
+from simulations.reproduce import SHIPPED
 from simulations.run import command
+from simulations.workers import WorkerGrid
 
 SITES = ("east", "north", "west")
 ORGANS = ("breast", "liver")
@@ -145,7 +146,7 @@ def federate(configure: Callable[..., SimulationConfig]) -> Callable[..., Federa
     def run(
         folder: Path,
         *overrides: str,
-        grid: Callable[..., InProcessGrid] = InProcessGrid,
+        grid: Callable[..., LocalGrid] = InProcessGrid,
         on_step: OnStep | None = None,
         observer: Observer | None = None,
         reinstate: str = "",
@@ -161,10 +162,8 @@ def federate(configure: Callable[..., SimulationConfig]) -> Callable[..., Federa
             "folder": str(store.folder),
             "reinstate": reinstate,
         }
-        server_app(observer=observer)(
-            grid(client_app(on_step=on_step), nodes),
-            Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings),
-        )
+        with grid(client_app(on_step=on_step), nodes) as made:
+            serve(server_app(observer=observer), made, run_config=settings)
         state = store.load(plan_digest=plan_of(config, prepared).digest)
         assert state is not None
         return Federated(state=state, receipts=store.receipts(), lines=store.receipts_path.read_bytes())
@@ -217,21 +216,19 @@ def undisturbed(skipping: Callable[..., Federated]) -> Federated:
     return skipping()
 
 
-class FaultyGrid(InProcessGrid):
+class Faulty(LocalGrid):
     """Replies of one site in some rounds go through `mangle`; with `late`, they come one round later."""
 
     def __init__(
         self,
-        client: ClientApp,
-        nodes: Iterable[NodeConfig],
-        *,
+        *arguments: Any,
         mangle: Mangle = lambda instruction, reply: [reply],
         faults: Iterable[tuple[str, int]] = (("north", 1),),
         late: bool = False,
+        **options: Any,
     ) -> None:
-        nodes = list(nodes)
-        super().__init__(client, nodes)
-        self._sites = {number: str(node["site"]) for number, node in enumerate(nodes, start=1)}
+        super().__init__(*arguments, **options)
+        self._sites = {number: str(node["site"]) for number, node in self._nodes.items()}
         self._mangle, self._faults, self._late = mangle, set(faults), late
         self._instructions: dict[str, Message] = {}
         self._held: dict[str, list[Message]] = {}
@@ -251,12 +248,23 @@ class FaultyGrid(InProcessGrid):
         instruction = self._instructions[identifier]
         if identifier not in self._held:
             replies = super().pull_messages([identifier])
-            if (self._sites[instruction.metadata.dst_node_id], number_of(instruction)) not in self._faults:
+            if (
+                not replies
+                or (self._sites[instruction.metadata.dst_node_id], number_of(instruction)) not in self._faults
+            ):
                 return replies
             self._held[identifier] = [bad for reply in replies for bad in self._mangle(instruction, reply)]
         if self._late and self._newest == number_of(instruction):
             return []
         return self._held.pop(identifier)
+
+
+class FaultyGrid(Faulty, InProcessGrid):
+    """In this process."""
+
+
+class FaultyWorkers(Faulty, WorkerGrid):
+    """In worker processes."""
 
 
 def number_of(message: Message) -> int:
@@ -268,6 +276,12 @@ def number_of(message: Message) -> int:
 def faulty_grid() -> type[InProcessGrid]:
     """A grid on which replies of one site in some rounds, `north` in round 1 by default, are spoilt or late."""
     return FaultyGrid
+
+
+@pytest.fixture
+def faulty_workers() -> type[WorkerGrid]:
+    """The same, over worker processes."""
+    return FaultyWorkers
 
 
 @pytest.fixture
@@ -312,3 +326,44 @@ def comparable() -> Callable[[Path], dict[str, Any]]:
         return dict(metrics)
 
     return read
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    """(name, *overrides, **fields of metrics.json) -> the folder of a run as it ends, made up without training."""
+
+    def make(name: str, /, *overrides: str, **changed: Any) -> Path:
+        folder = tmp_path / "finished" / name
+        folder.mkdir(parents=True)
+        given = [f"name={name}", *overrides]
+        _, text = configuration.load(SimulationConfig, path=SHIPPED / "demo.yaml", overrides=given)
+        (folder / "config.yaml").write_text(text)
+        (folder / "metrics.json").write_text(json.dumps({**_finished(name), **changed}))
+        return folder
+
+    return make
+
+
+def _finished(name: str) -> dict[str, Any]:
+    """The metrics of a small run of every main arm."""
+    arms: dict[str, Any] = {}
+    for arm, loss in (("random_init", 1.2), ("local_mean", 0.9), ("federated", 0.7), ("centralized", 0.6)):
+        dice = {"mean": 1.3 - loss, "low": 1.2 - loss, "high": 1.4 - loss, "reason": ""}
+        arms[arm] = {
+            "held_out_loss": {"overall": loss, "liver": loss, "breast": loss + 0.1},
+            "tasks": {"mass": {"frozen": dice, "finetune_8": dice, "linear": dice}},
+            "images": 10,
+            "seconds": 2.0,
+        }
+    return {
+        "schema_version": 1,
+        "name": name,
+        "arms": arms,
+        "rarest": ["breast", "liver"],
+        "mix": {"liver": 0.5, "breast": 0.5},
+        "gap_closed": {"value": 0.667, "low": 0.5, "high": 0.8, "reason": ""},
+        "timing": {"seconds": 60.0},
+        "bytes": {"up": 1000, "down": 2000},
+        "rounds": 3,
+        "final_hash": "ab" * 32,
+    }

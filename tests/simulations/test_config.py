@@ -1,16 +1,23 @@
 """The configuration of a run: defaults that fit together, ranges that are checked, files that load."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.config import load
 from core.errors import ConfigError
+from server.study import study_to_json
+from simulations.arms import study_of
 from simulations.config import (
     ARMS,
     DataConfig,
     EvaluationConfig,
     PhantomConfig,
+    SegmentationConfig,
+    SimConfig,
     SimulationConfig,
     TaskConfig,
 )
@@ -96,6 +103,72 @@ def test_a_name_that_is_no_folder_of_its_own(name: str) -> None:
         SimulationConfig(name=name)
 
 
-def test_the_federation_is_always_run() -> None:
-    with pytest.raises(ConfigError, match="arms must include federated"):
-        SimulationConfig(arms=["local"])
+def test_a_run_has_an_arm_at_least() -> None:
+    with pytest.raises(ConfigError, match="arms must name at least one of"):
+        SimulationConfig(arms=[])
+
+
+def test_training_seeds_are_the_run_s_own_unless_they_are_named() -> None:
+    assert SimulationConfig(seed=7).training_seeds == [7]
+    assert SimulationConfig(seed=7, seeds=[1, 0]).training_seeds == [1, 0]
+    with pytest.raises(ConfigError, match="seeds must differ"):
+        SimulationConfig(seeds=[1, 1])
+
+
+def test_further_random_weights_take_the_first_seeds_that_no_training_has() -> None:
+    evaluation = EvaluationConfig(random_inits=4)
+    assert SimulationConfig(seeds=[0, 2], evaluation=evaluation).initial_seeds == [1, 3]
+    assert SimulationConfig(seeds=[0, 2]).initial_seeds == []
+
+
+def test_segmentation_tasks_load_by_name_with_their_own_training() -> None:
+    overrides = [
+        "evaluation.segmentation.head={dataset: hc18, organ: fetal_head, budgets: [4], steps: 7, learning_rate: 1e-4}",
+        "evaluation.segmentation.lesion={}",
+        "evaluation.random_inits=3",
+    ]
+    evaluation = load(SimulationConfig, path=None, overrides=overrides)[0].evaluation
+    head = evaluation.segmentation["head"]
+    assert (head.dataset, head.organ, head.budgets, head.steps) == ("hc18", "fetal_head", [4], 7)
+    assert head.learning_rate == 1e-4
+    assert evaluation.segmentation["lesion"] == SegmentationConfig()
+    assert evaluation.random_inits == 3
+
+
+def test_every_problem_of_a_segmentation_task_is_listed_with_its_name() -> None:
+    wrong = [
+        "evaluation.segmentation.head={budgets: [8, 8], steps: 0}",
+        "evaluation.segmentation.lesion={budgets: [0], repeats: 0}",
+        "evaluation.random_inits=0",
+        "evaluation.masks=0",
+    ]
+    with pytest.raises(ConfigError) as caught:
+        load(SimulationConfig, path=None, overrides=wrong)
+    assert len(caught.value.problems) == 6
+    for words in ("evaluation.segmentation.head.steps must be at least 1, got 0",
+                  "evaluation.segmentation.lesion.budgets must be different numbers of at least 1, got [0]",
+                  "evaluation.random_inits must be at least 1, got 0"):  # fmt: skip
+        assert words in caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("backend", "threads"), ("workers", 0), ("workers", 257), ("arms_at_once", 0), ("gpus_each", -0.5)],
+)
+def test_where_the_work_is_done_has_bounds(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"sim\.{field} must"):
+        SimConfig(**{field: value})
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_the_remedy_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"needs Ray, which is not installed; pip install '\.\[ray\]'"):
+        SimConfig(backend="ray")
+
+
+def test_where_the_work_is_done_is_no_part_of_the_plan(configure: Callable[..., SimulationConfig]) -> None:
+    studies = [
+        study_to_json(study_of(configure(*overrides), weighting="organ_aware"))
+        for overrides in ((), ("sim.backend=workers", "sim.workers=3", "sim.arms_at_once=2"))
+    ]
+    assert studies[0] == studies[1]

@@ -133,8 +133,16 @@ def test_the_first_and_the_last_round_are_no_exception(
     assert run.state.digest == skipping(f"skip.{SITE}=[{number}]").state.digest
 
 
-@pytest.mark.parametrize("override", ["federation.codec=bf16", "federation.server.name=fedadam"])
-def test_so_it_is_under_the_other_codec_and_server_optimizer(
+@pytest.mark.parametrize(
+    "override",
+    [
+        "federation.codec=bf16",
+        "federation.codec=int8",
+        "federation.local_state=reset",
+        "federation.server.name=fedadam",
+    ],
+)
+def test_so_it_is_under_the_other_codecs_and_optimizers(
     override: str, federate: Make, skipping: Make, faulty_grid: Make, tmp_path: Path
 ) -> None:
     mangle, _ = REFUSED["another's name"]
@@ -150,6 +158,33 @@ def test_a_nan_in_bfloat16_is_found_too(federate: Make, skipping: Make, faulty_g
     run = federate(tmp_path / "faulty", "federation.codec=bf16", grid=partial(faulty_grid, mangle=with_array(poison)))
     assert "holds NaN or infinity" in run.receipts[ROUND]["refused"][SITE]
     assert run.state.digest == skipping("federation.codec=bf16", f"skip.{SITE}=[{ROUND}]").state.digest
+
+
+INT8: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+    "scale NaN": (lambda array: spliced(array, np.nan), "holds NaN or infinity"),
+    "scale infinite": (lambda array: spliced(array, -np.inf), "holds NaN or infinity"),
+    "scale huge": (lambda array: spliced(array, 1e30), "exceeds"),
+    "a byte short": (lambda array: array[:-1], "has shape"),
+    "a byte long": (lambda array: np.append(array, np.uint8(0)), "has shape"),
+    "no bytes": (lambda array: array[:0], "has shape"),
+    "signed": (lambda array: array.view(np.int8), "is int8, the plan's codec sends uint8"),
+    "in one row": (lambda array: array[None], "has shape"),
+}
+
+
+def spliced(array: np.ndarray, scale: float) -> np.ndarray:
+    return np.concatenate([np.array([scale], "<f4").view(np.uint8), array[4:]])
+
+
+@pytest.mark.parametrize("fault", INT8)
+def test_hostile_bytes_of_int8_are_refused(
+    fault: str, federate: Make, skipping: Make, faulty_grid: Make, tmp_path: Path
+) -> None:
+    change, reason = INT8[fault]
+    grid = partial(faulty_grid, mangle=with_array(change))
+    run = federate(tmp_path / "faulty", "federation.codec=int8", grid=grid)
+    assert reason in run.receipts[ROUND]["refused"][SITE]
+    assert run.state.digest == skipping("federation.codec=int8", f"skip.{SITE}=[{ROUND}]").state.digest
 
 
 def test_a_skipped_round_changes_the_model_and_the_mix(skipping: Make) -> None:

@@ -7,7 +7,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from simulations.grid import InProcessGrid, run_federation
+from simulations.grid import InProcessGrid, serve
 
 
 def echo(calls: list[str]) -> ClientApp:
@@ -69,7 +69,7 @@ def test_an_interrupt_is_no_exception_of_a_client() -> None:
         grid.send_and_receive([hello_to(1)])
 
 
-def test_run_federation_hands_the_run_configuration_and_every_node_to_the_server(tmp_path: Path) -> None:
+def test_serve_hands_the_run_configuration_and_every_node_to_the_server(tmp_path: Path) -> None:
     seen: list[object] = []
     server = ServerApp()
 
@@ -77,7 +77,7 @@ def test_run_federation_hands_the_run_configuration_and_every_node_to_the_server
     def main(grid: Grid, context: Context) -> None:
         seen.extend([list(grid.get_node_ids()), context.run_config["study"]])
 
-    run_federation(server, echo([]), nodes=[{"site": "a"}, {"site": "b"}], run_config={"study": "s"})
+    serve(server, InProcessGrid(echo([]), [{"site": "a"}, {"site": "b"}]), run_config={"study": "s"})
     assert seen == [[1, 2], "s"]
 
 
@@ -89,4 +89,4 @@ def test_errors_of_the_server_come_out_as_they_are() -> None:
         raise ValueError("as it is")
 
     with pytest.raises(ValueError, match="as it is"):
-        run_federation(server, echo([]), nodes=[{"site": "a"}], run_config={})
+        serve(server, InProcessGrid(echo([]), [{"site": "a"}]), run_config={})

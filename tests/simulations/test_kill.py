@@ -48,7 +48,7 @@ def test_a_real_kill_of_the_process_in_a_round(
     elsewhere = tmp_path / "elsewhere"
     assert simulator(*arguments, f"runs={elsewhere}").exit_code == 0
     folder = tmp_path / "runs" / "r"
-    watched = folder / "arms" / "federated" / "server" / "receipts.jsonl"
+    watched = folder / "arms" / "seed-0" / "federated" / "server" / "receipts.jsonl"
     resumed_after_kill(config_file, *arguments, watched=watched, folder=folder)
     assert comparable(folder) == comparable(elsewhere / "r")
     assert (folder / "receipts.jsonl").read_bytes() == (elsewhere / "r" / "receipts.jsonl").read_bytes()
@@ -60,12 +60,12 @@ def test_a_real_kill_of_the_process_in_a_round(
     [
         "config.yaml",
         "sites/east/manifest.csv",
-        "arms/local:north/snapshot.safetensors",
-        "arms/fedavg/sites/north/moments.pending.safetensors",
-        "arms/federated/sites/west/moments.committed.safetensors",
-        "arms/centralized_wide/snapshot.safetensors",
-        "arms/centralized_long/snapshot.safetensors",
-        "arms/centralized_long/arm.safetensors",
+        "arms/seed-0/local:north/snapshot.safetensors",
+        "arms/seed-0/fedavg/sites/north/moments.pending.safetensors",
+        "arms/seed-0/federated/sites/west/moments.committed.safetensors",
+        "arms/seed-0/centralized_wide/snapshot.safetensors",
+        "arms/seed-0/centralized_long/snapshot.safetensors",
+        "arms/seed-0/centralized_long/arm.safetensors",
     ],
 )
 def test_a_real_kill_of_the_process_anywhere(
@@ -84,7 +84,10 @@ def test_an_interrupt_from_the_keyboard_tells_how_to_go_on(config_file: Path, tm
     folder = tmp_path / "runs" / "r"
     with start(config_file, "name=r", "federation.rounds=500") as process:
         end = time.monotonic() + 120
-        while not (folder / "arms" / "federated" / "server" / "receipts.jsonl").exists() and time.monotonic() < end:
+        while (
+            not (folder / "arms" / "seed-0" / "federated" / "server" / "receipts.jsonl").exists()
+            and time.monotonic() < end
+        ):
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGINT)
         output, _ = process.communicate(timeout=60)

@@ -78,7 +78,7 @@ def test_the_best_hospital_and_the_reference_are_chosen_on_validation_patients(
     whole_run: Path, metrics: dict[str, Any]
 ) -> None:
     def validation(arm: str) -> float:
-        found = load_result(whole_run / "arms" / arm)
+        found = load_result(whole_run / "arms" / "seed-0" / arm)
         assert found is not None
         losses = found[1].validation.values()
         return sum(  # organ-balanced
@@ -113,14 +113,14 @@ def test_the_gap_is_the_ratio_of_the_documented_losses(metrics: dict[str, Any]) 
 
 
 def test_bytes_are_models_times_messages(whole_run: Path, metrics: dict[str, Any]) -> None:
-    found = load_result(whole_run / "arms" / "federated")
+    found = load_result(whole_run / "arms" / "seed-0" / "federated")
     assert found is not None
     model = sum(value.nbytes for value in found[0].model.values())
     assert metrics["bytes"] == {"up": 3 * 3 * model, "down": 3 * 3 * model}
 
 
 def test_the_final_hash_is_that_of_the_model_and_of_the_last_receipt(whole_run: Path, metrics: dict[str, Any]) -> None:
-    found = load_result(whole_run / "arms" / "federated")
+    found = load_result(whole_run / "arms" / "seed-0" / "federated")
     assert found is not None
     receipts = [json.loads(line) for line in (whole_run / "receipts.jsonl").read_text().splitlines()]
     assert metrics["final_hash"] == digest_of(found[0].model) == receipts[-1]["model_hash"]
@@ -133,7 +133,7 @@ def test_receipts_are_chained_and_those_of_the_server(whole_run: Path) -> None:
     assert json.loads(lines[0])["previous"] == ""
     for earlier, later in pairwise(lines):
         assert json.loads(later)["previous"] == hashlib.sha256(earlier.encode()).hexdigest()
-    store = Store(whole_run / "arms" / "federated" / "server")
+    store = Store(whole_run / "arms" / "seed-0" / "federated" / "server")
     assert store.receipts_path.read_text().splitlines() == lines
 
 
@@ -147,7 +147,7 @@ def test_the_released_encoder_loads_into_the_encoder_of_its_own_document(whole_r
     assert document["sha256"] == digest_of(tensors)
     encoder = build_encoder(EncoderConfig(**document["encoder"]), seed=0)
     assert set(encoder.state_dict()) == set(tensors)
-    found = load_result(whole_run / "arms" / "federated")
+    found = load_result(whole_run / "arms" / "seed-0" / "federated")
     assert found is not None
     for name, value in tensors.items():
         assert np.array_equal(found[0].model[f"encoder.{name}"], value)
@@ -170,7 +170,7 @@ def test_the_report_is_one_page_that_loads_nothing(whole_run: Path, metrics: dic
 
 def test_the_limits_name_what_a_reader_would_stumble_on(metrics: dict[str, Any]) -> None:
     text = " ".join(metrics["limits"])
-    assert "One seed" in text
+    assert "One training seed" in text
     assert "Fewer than ten held-out patients: breast (" in text
     assert "phantom" not in text
 
@@ -199,3 +199,12 @@ def test_a_run_that_a_hospital_sat_out_is_not_complete(simulator: Make, tmp_path
     assert metrics["complete"] is False
     assert metrics["arms"]["federated"]["images"] == 8 * 2 * 4  # site-rounds, steps, batch
     assert math.isfinite(metrics["arms"]["federated"]["held_out_loss"]["overall"])
+
+
+def test_no_patient_is_named_in_the_metrics(whole_run: Path, metrics: dict[str, Any]) -> None:
+    loaded = load_result(whole_run / "arms" / "seed-0" / "federated")
+    assert loaded is not None
+    patients = set(loaded[1].tasks["organ"]["linear"]["by_patient"])
+    assert patients
+    text = json.dumps(metrics)
+    assert not [patient for patient in patients if patient in text]

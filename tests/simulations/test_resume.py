@@ -97,7 +97,14 @@ def test_killed_before_the_first_receipt(federate: Make, undisturbed: Any, tmp_p
 
 @pytest.mark.parametrize(
     "overrides",
-    [("federation.server.name=fedadam",), ("federation.codec=bf16",), ("skip.north=[1]",), ("training.optimizer=sgd",)],
+    [
+        ("federation.server.name=fedadam",),
+        ("federation.codec=bf16",),
+        ("federation.codec=int8",),
+        ("federation.local_state=reset",),
+        ("skip.north=[1]",),
+        ("training.optimizer=sgd",),
+    ],
 )
 def test_killed_under_another_configuration(overrides: tuple[str, ...], federate: Make, tmp_path: Path) -> None:
     whole = federate(tmp_path / "whole", *overrides)
@@ -220,7 +227,7 @@ def test_resuming_a_finished_run_writes_its_files_again(comparable: Make, simula
 
 def test_a_damaged_arm_is_named_and_can_be_trained_again(comparable: Make, simulator: Make, tmp_path: Path) -> None:
     assert simulator("name=r").exit_code == 0
-    path = tmp_path / "runs" / "r" / "arms" / "federated" / "arm.safetensors"
+    path = tmp_path / "runs" / "r" / "arms" / "seed-0" / "federated" / "arm.safetensors"
     metrics = comparable(tmp_path / "runs" / "r")
     path.write_bytes(path.read_bytes()[:100])
     refused = simulator("name=r", "--resume")

@@ -58,15 +58,15 @@ def test_quick_shortens_the_run_and_an_override_wins(simulator: Make, tmp_path: 
 
 def test_the_run_sets_the_threads_that_its_plan_states(simulator: Make, tmp_path: Path) -> None:
     assert simulator("name=r", "threads=2", "federation.rounds=1").exit_code == 0
-    plan = json.loads((tmp_path / "runs/r/arms/federated/server/plan.json").read_text())
+    plan = json.loads((tmp_path / "runs/r/arms/seed-0/federated/server/plan.json").read_text())
     assert plan["environment"] == {"torch": torch.__version__, "threads": 2}
 
 
 def test_only_the_arms_that_were_asked_for_are_trained(whole_run: Path, simulator: Make, tmp_path: Path) -> None:
     assert simulator("name=r", "arms=[local,federated]", "federation.rounds=1").exit_code == 0
-    arms = {path.name for path in (tmp_path / "runs/r/arms").iterdir()}
+    arms = {path.name for path in (tmp_path / "runs/r/arms/seed-0").iterdir()}
     assert arms == {"local:east", "local:north", "local:west", "federated"}
-    assert {path.name for path in (whole_run / "arms").iterdir()} == {
+    assert {path.name for path in (whole_run / "arms" / "seed-0").iterdir()} == {
         *arms, "random_init", "fedavg", "centralized_wide", "centralized_long",
     }  # fmt: skip
 
@@ -90,7 +90,7 @@ DIVERGING = ("training.optimizer=sgd", "training.learning_rate=9.9", "training.c
 def test_a_loss_that_is_not_finite_stops_an_arm_with_step_and_last_good_state(simulator: Make, tmp_path: Path) -> None:
     result = simulator("name=r", "arms=[local,federated]", *DIVERGING)
     assert result.exit_code == 5
-    snapshot = tmp_path / "runs/r/arms/local:east/snapshot.safetensors"
+    snapshot = tmp_path / "runs/r/arms/seed-0/local:east/snapshot.safetensors"
     assert f"east alone; resume from {snapshot}: the loss is" in result.stderr
     assert "the last good state is that of step 4" in result.stderr
     assert snapshot.exists()

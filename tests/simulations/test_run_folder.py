@@ -101,7 +101,7 @@ def test_a_pause_says_why_and_has_its_exit_code(simulator: Make, tmp_path: Path)
         assert "north: the site sits this round out" in result.stderr
         told.append(result.stderr)
     assert told[0] == told[1]
-    receipts = tmp_path / "runs" / "r" / "arms" / "federated" / "server" / "receipts.jsonl"
+    receipts = tmp_path / "runs" / "r" / "arms" / "seed-0" / "federated" / "server" / "receipts.jsonl"
     assert len(receipts.read_text().splitlines()) == 1
 
 
@@ -109,7 +109,7 @@ def test_a_hospital_whose_disk_fails_pauses_the_run_until_it_is_mended(simulator
     """The fault is real: where the hospital keeps its optimizer state stands a folder."""
     assert simulator("name=r", "federation.min_sites=3", f"runs={tmp_path / 'whole'}").exit_code == 0
     assert simulator("name=r", "federation.min_sites=3", "federation.rounds=3").exit_code == 0
-    arm = tmp_path / "runs" / "r" / "arms" / "federated"
+    arm = tmp_path / "runs" / "r" / "arms" / "seed-0" / "federated"
     for path in (arm / "arm.safetensors", arm / "server" / "state.safetensors", arm / "server" / "receipts.jsonl"):
         path.unlink()
     obstacle = arm / "sites" / "north" / "moments.pending.safetensors"

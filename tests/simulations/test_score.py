@@ -1,20 +1,23 @@
 """Scores: the same images, masks and draws for every arm; labels as the task says."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
-from core.data.manifest import Record
+from core.data.manifest import Record, write_manifest
 from core.errors import DataError
 from core.federation.tensors import digest_of
 from simulations.arms import Bench, plan_of
 from simulations.config import TaskConfig
 from simulations.display import Display
 from simulations.prepare import prepare
+from simulations.results import load_result, save_result
 from simulations.score import Scorer, labelled
 
 Make = Callable[..., Any]
@@ -137,3 +140,61 @@ def test_nobody_held_out_with_an_organ_of_the_study_is_an_error(bench: Make, con
         it.prepared.splits[patient] = split
     with pytest.raises(DataError, match=r"no validation patient with an organ of the study \(breast, liver\)"):
         Scorer(it)
+
+
+@pytest.fixture
+def masked(bench: Make, tmp_path: Path) -> Make:
+    """(key=value, ...) -> the tiny run's bench where every breast has a mask, its bright band."""
+
+    def make(*overrides: str) -> Bench:
+        plain = bench()
+        records = []
+        for record in plain.prepared.manifest.records:
+            mask = None
+            if record.organ == "breast":
+                mask = tmp_path / f"{record.patient}.png"
+                bright = np.asarray(Image.open(record.image)) > 127
+                Image.fromarray(np.where(bright, 255, 0).astype(np.uint8)).save(mask)
+            records.append(replace(record, mask=mask))
+        write_manifest(records, tmp_path / "masked.csv")
+        return bench(f"data.manifest={tmp_path / 'masked.csv'}", *overrides)
+
+    return make
+
+
+SEGMENTATION = "evaluation.segmentation.{}={{organ: breast, budgets: [20, 2], steps: 2, batch: 2, repeats: 2}}"
+
+
+def test_segmentation_scores_stand_beside_the_probes_of_a_task_of_the_same_name(masked: Make) -> None:
+    it = masked(*TASKS, SEGMENTATION.format("organ"), SEGMENTATION.format("band"))
+    scored = Scorer(it).score(it.random_init().model)
+    assert list(scored.tasks["organ"]) == ["linear", "knn", "frozen", "finetune_2", "finetune_20"]
+    band = scored.tasks["band"]
+    assert list(band) == ["frozen", "finetune_2", "finetune_20"]
+    breasts = {p for p, at in it.prepared.splits.items() if at == "test" and "breast" in p}
+    for probe in ("frozen", "finetune_2"):
+        assert 0 <= band[probe]["low"] <= band[probe]["mean"] <= band[probe]["high"] <= 1
+        assert set(band[probe]["by_patient"]) == breasts
+        assert band[probe]["patients"] == len(breasts)
+    assert band["frozen"] == scored.tasks["organ"]["frozen"]
+    assert band["finetune_20"]["mean"] is None
+    assert band["finetune_20"]["reason"].startswith("20 labelled patients asked for, ")
+
+
+def test_a_data_set_without_masks_gives_reasons(masked: Make) -> None:
+    it = masked("evaluation.segmentation.liver={organ: liver}", "evaluation.segmentation.other={dataset: elsewhere}")
+    for probes in Scorer(it).score(it.random_init().model).tasks.values():
+        assert set(probes) == {"frozen", "finetune_8", "finetune_32"}
+        assert all(score["reason"] == "no training image with a mask" for score in probes.values())
+
+
+def test_scores_by_patient_come_back_from_the_arms_folder(masked: Make, tmp_path: Path) -> None:
+    it = masked(*TASKS, SEGMENTATION.format("band"))
+    trained = it.random_init()
+    scored = Scorer(it).score(trained.model)
+    save_result(tmp_path, trained, scored)
+    loaded = load_result(tmp_path)
+    assert loaded is not None
+    assert loaded[1].tasks == scored.tasks
+    right = np.array(list(scored.tasks["organ"]["knn"]["by_patient"].values())).sum(axis=0)
+    assert np.mean(right[:, 0] / right[:, 1]) == pytest.approx(scored.tasks["organ"]["knn"]["mean"])

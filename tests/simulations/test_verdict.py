@@ -21,7 +21,7 @@ def test_a_run_in_which_everybody_contributed() -> None:
     lines = list(verdict(METRICS, [receipt(0), receipt(1)], folder=Path("runs/r")))
     assert lines == [
         "gap between one hospital alone and pooled data closed by federated, organ-aware: "
-        "0.81 (95% interval 0.60 to 0.95, over patients)",
+        "0.81 (95% interval 0.60 to 0.95, over patients, one training seed)",
         "gap between one hospital alone and pooled data closed by federated, FedAvg: 0.50 (no interval: too wide)",
         "final hash abc",
         "finished; every hospital contributed to every round",

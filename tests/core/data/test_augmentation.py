@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.data.augmentation import AugmentationConfig, augment, to_float
+from core.data.augmentation import AugmentationConfig, augment, augment_mask, standardize, to_float, to_mask
 from core.errors import ConfigError
 
 STILL = AugmentationConfig(crop_scale_min=1, crop_scale_max=1, aspect_max=1, flip=0, gain=0, gamma=0)
@@ -144,3 +144,44 @@ def test_every_range_is_checked_and_all_are_reported() -> None:
     with pytest.raises(ConfigError) as caught:
         AugmentationConfig(crop_scale_min=0.9, crop_scale_max=0.5, aspect_max=0.5, flip=2, gain=1, gamma=-1)
     assert len(caught.value.problems) == 5
+
+
+def test_a_mask_follows_its_image_pixel_by_pixel_wherever_it_is_cropped_and_flipped() -> None:
+    """The image is the mask, in squares of 8 pixels: away from their borders both say the same."""
+    blocks = torch.randint(0, 2, (40, 6, 6), generator=torch.Generator().manual_seed(3))
+    masks = blocks.repeat_interleave(8, 1).repeat_interleave(8, 2).to(torch.uint8)
+    settings, seeds = AugmentationConfig(gain=0, gamma=0), torch.arange(40)
+    images = augment(masks * 255, seeds_B=seeds, side=48, settings=settings)
+    found = augment_mask(masks, seeds_B=seeds, side=48, settings=settings)
+    assert found.dtype == torch.float32
+    assert found.shape == images.shape == (40, 1, 48, 48)
+    assert set(found.unique().tolist()) == {0, 1}
+    sure = (images < 1e-3) | (images > 1 - 1e-3)
+    assert sure.float().mean() > 0.6
+    assert torch.equal(found[sure], (images > 0.5).float()[sure])
+    assert not torch.equal(found[:, 0], masks.float())
+
+
+def test_the_geometry_of_a_mask_does_not_depend_on_how_much_its_image_was_shrunk() -> None:
+    """Left half inside, 256 px: the border lies where the bright half of the image ends."""
+    masks = torch.zeros(20, 256, 256, dtype=torch.uint8)
+    masks[:, :, :128] = 1
+    settings, seeds = AugmentationConfig(gain=0, gamma=0), torch.arange(20)
+    images = augment(masks * 255, seeds_B=seeds, side=32, settings=settings)
+    found = augment_mask(masks, seeds_B=seeds, side=32, settings=settings)
+    assert (found - images).abs().mean(dim=(1, 2, 3)).max() < 1 / 32
+
+
+def test_switched_off_a_mask_is_only_resized_to_nearest_pixels() -> None:
+    masks = torch.tensor([[[0, 0, 0, 1, 1, 1]] * 6])
+    small = augment_mask(masks, seeds_B=torch.arange(1), side=2, settings=AugmentationConfig(enabled=False))
+    assert small.tolist() == [[[[0.0, 1.0], [0.0, 1.0]]]]
+    assert torch.equal(to_mask(masks, side=6)[:, 0], masks.float())
+
+
+def test_standardized_images_have_mean_0_and_deviation_1_each() -> None:
+    images = torch.tensor([[[[0.2, 0.4]]], [[[0.5, 0.5]]]])
+    found = standardize(images)
+    # mean 0.3, deviation 0.1, and 0.001 for flat images
+    assert found[0, 0, 0].tolist() == pytest.approx([-0.1 / 0.101, 0.1 / 0.101], abs=1e-5)
+    assert found[1].tolist() == [[[0.0, 0.0]]]

@@ -1,12 +1,16 @@
-"""A small study to report on: two hospitals, two organs, one task."""
+"""A small study to report on: two hospitals, two organs, one task; and a task of bright squares to segment."""
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.evaluation.masked import Masked
 from core.evaluation.pictures import Example
 from core.evaluation.report import ReportData
+from core.models.encoder import Encoder, EncoderConfig, build_encoder
 
 HOSTILE = '<script>alert("h")</script> & $\\frac{ [red]x[/] 医院'
 """A hospital's name that would break a page, a figure or a table that trusts it."""
@@ -45,6 +49,29 @@ def metrics() -> dict[str, Any]:
 
 
 @pytest.fixture
+def grown(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The same run with two training seeds, segmentation, comparisons and the order of the organs."""
+    made = copy.deepcopy(metrics)
+    for arm in made["arms"].values():
+        loss = arm["held_out_loss"]["overall"]
+        arm["tasks"]["mass"] = {
+            name: {"mean": more - loss / 4, "low": more - loss / 4 - 0.1, "high": more - loss / 4 + 0.1, "reason": ""}
+            for name, more in (("finetune_32", 0.8), ("frozen", 0.6), ("finetune_8", 0.7))
+        }
+    difference = {"value": -0.1, "low": -0.15, "high": -0.05, "reason": "", "unit": "loss", "meaning": "less is better"}
+    seed = {"arms": copy.deepcopy(made["arms"]), "gap_closed": {"value": 0.7, "low": 0.6, "high": 0.8, "reason": ""}}
+    return {
+        **made,
+        "seeds": [0, 1],
+        "by_seed": {"0": seed, "1": copy.deepcopy(seed)},
+        "rarest": ["liver", "fetal_head"],
+        "comparisons": {"federated_minus_fedavg": difference, "federated_minus_fedavg:liver": difference,
+                        "federated_minus_best_hospital": {**difference, "unit": "Dice"}},
+        "gain_kept": {"value": 0.8, "low": 0.5, "high": 1.1, "reason": "", "tasks": ["mass/frozen"]},
+    }  # fmt: skip
+
+
+@pytest.fixture
 def report(metrics: dict[str, Any]) -> ReportData:
     """All that a page can hold, with a hostile hospital."""
     rng = np.random.default_rng(0)
@@ -69,3 +96,38 @@ def report(metrics: dict[str, Any]) -> ReportData:
         receipts=receipts,
         config_text="name: trial\npath: <b>here</b>\n",
     )
+
+
+def _squares(*, patients: int, name: str, seen: bool, seed: int) -> Masked:
+    """Two images a patient, 16 x 16: a bright square under faint noise; unseen, the mask's square is another."""
+    rng = np.random.default_rng(seed)
+    images, masks = np.zeros((2, 2 * patients, 16, 16), np.uint8)
+    for number in range(2 * patients):
+        for target, value in ((images, 200), (masks, 1)):
+            top, left = rng.integers(0, 9, 2)
+            if target is images or not seen:
+                corner = (top, left)
+            target[number, corner[0] : corner[0] + 8, corner[1] : corner[1] + 8] = value
+    images += rng.integers(0, 30, images.shape, dtype=np.uint8)
+    return Masked(images, masks, np.array([f"{name}{number // 2}" for number in range(2 * patients)]))
+
+
+@pytest.fixture
+def squares() -> Callable[..., tuple[Masked, Masked, Masked]]:
+    """(seen=...) -> training, validation and test images; where `seen`, a mask is what is bright in its image."""
+
+    def make(*, seen: bool, patients: int = 12) -> tuple[Masked, Masked, Masked]:
+        train, validation, test = (
+            _squares(patients=count, name=name, seen=seen, seed=seed)
+            for seed, (name, count) in enumerate((("train", patients), ("validation", 6), ("test", 10)))
+        )
+        return train, validation, test
+
+    return make
+
+
+@pytest.fixture
+def small_encoder() -> Encoder:
+    """One block, 32 channels, 4 x 4 patches of 4 x 4 pixels; its weights are random."""
+    config = EncoderConfig(size="custom", width=32, depth=1, heads=2, patch=4, side=16, channels=1)
+    return build_encoder(config, seed=0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.data.augmentation import to_float
+from core.data.augmentation import standardize, to_float
 from core.data.cache import open_cache
 from core.data.manifest import Manifest
 from core.evaluation.held_out import HeldOut, batches, features
@@ -96,7 +96,7 @@ def test_features_are_the_encoders_row_by_row(held_out: HeldOut, dual: DualMIM) 
     found = features(dual.encoder, held_out.cache, rows, side=16, batch=2)
     pixels = torch.from_numpy(np.ascontiguousarray(held_out.cache.images(np.array(rows))))
     with torch.no_grad():
-        expected = dual.encoder.features(to_float(pixels, side=16)).numpy()
+        expected = dual.encoder.features(standardize(to_float(pixels, side=16))).numpy()
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert features(dual.encoder, held_out.cache, [], side=16, batch=2).shape == (0, 0)

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from core.errors import DataError
-from core.evaluation.intervals import Losses, gap_closed, organ_balanced, patient_draws, percentile_interval
+from core.evaluation.intervals import (
+    Losses,
+    difference,
+    gap_closed,
+    gap_closed_over_seeds,
+    organ_balanced,
+    patient_draws,
+    percentile_interval,
+    recall_in_draws,
+    seed_draws,
+)
 
 
 def _arm(level: float, *, spread: float = 0.05, patients: int = 40, seed: int = 0) -> Losses:
@@ -128,3 +138,90 @@ def test_arms_scored_on_other_patients_are_refused() -> None:
         gap_closed([_arm(1.0)], _arm(0.7, patients=39), _arm(0.6), mix=EVEN, seed=0)
     with pytest.raises(DataError, match="no hospital"):
         gap_closed([], _arm(0.7), _arm(0.6), mix=EVEN, seed=0)
+
+
+def _moved(arm: Losses, by: float) -> Losses:
+    return {patient: (organ, loss + by) for patient, (organ, loss) in arm.items()}
+
+
+def test_one_seed_is_the_gap_of_that_seed_number_by_number() -> None:
+    local, federated, pooled = [_arm(1.1), _arm(1.0, seed=4)], _arm(0.8, seed=1), _arm(0.6, seed=2)
+    alone = gap_closed(local, federated, pooled, mix=EVEN, seed=3)
+    assert gap_closed_over_seeds([local], [federated], [pooled], mix=EVEN, seed=3) == alone
+    # The same training twice has nothing between seeds: every draw of seeds is the one training.
+    twice = gap_closed_over_seeds([local] * 2, [federated] * 2, [pooled] * 2, mix=EVEN, seed=3)
+    assert (twice.value, twice.low, twice.high) == pytest.approx((alone.value, alone.low, alone.high), abs=1e-12)
+
+
+def test_seeds_are_averaged_before_the_ratio_and_arms_of_a_seed_stay_together() -> None:
+    # Losses without spread. Seed 1: alone 1.0, federated 0.9, pooled 0.8: half. Seed 2: 2.0, 1.7, 1.6: three quarters.
+    first, second = ([_arm(level, spread=0) for level in levels] for levels in ((1.0, 0.9, 0.8), (2.0, 1.7, 1.6)))
+    gap = gap_closed_over_seeds([[first[0]], [second[0]]], [first[1], second[1]], [first[2], second[2]], mix=EVEN,
+                                seed=0)  # fmt: skip
+    # (1.5 - 1.3) / (1.5 - 1.2); a draw is (1, 1), (1, 2) or (2, 2), with chances 1/4, 1/2, 1/4
+    assert gap.value == pytest.approx(0.2 / 0.3)
+    assert (gap.low, gap.high) == pytest.approx((0.5, 0.75))
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    local, pooled, federated = _arm(1.1), _arm(0.6), _arm(0.8, seed=1)
+    same = gap_closed_over_seeds([[local]] * 2, [federated] * 2, [pooled] * 2, mix=EVEN, seed=0)
+    apart = gap_closed_over_seeds(
+        [[local]] * 2, [_moved(federated, -0.1), _moved(federated, 0.1)], [pooled] * 2, mix=EVEN, seed=0
+    )
+    assert apart.value == pytest.approx(same.value)
+    assert apart.high - apart.low > 3 * (same.high - same.low)
+
+
+def test_a_seed_without_a_gap_takes_the_bounds_away() -> None:
+    # In a quarter of the draws both seeds are the second, where pooling is worse than training alone.
+    level = {name: _arm(value, spread=0) for name, value in (("low", 0.5), ("middle", 0.8), ("high", 1.0))}
+    gap = gap_closed_over_seeds(
+        [[level["high"]], [level["middle"]]], [level["middle"]] * 2, [level["low"], level["high"]], mix=EVEN, seed=0
+    )
+    assert gap.value == pytest.approx((0.9 - 0.8) / (0.9 - 0.75))
+    assert (gap.low, gap.high) == (None, None)
+    assert "pooling was not better than training alone in 2" in gap.reason  # 25% of the draws, give or take
+
+
+def test_a_difference_is_paired_over_patients_and_seeds() -> None:
+    first, second = _arm(0.8), _arm(1.0)
+    lower = difference([first], [second], mix=EVEN, seed=0)
+    assert lower == pytest.approx((-0.2, -0.2, -0.2))  # the patients' own spread is in both and falls out
+    both = difference([first, _moved(first, 0.3)], [second, _moved(second, 0.1)], mix=EVEN, seed=0)
+    assert both == pytest.approx(((-0.2 + 0) / 2, -0.2, 0.0), abs=1e-12)
+
+
+def test_the_difference_of_one_organ_is_that_of_a_mix_of_this_organ() -> None:
+    first = {"a": ("liver", 1.0), "b": ("heart", 5.0), "c": ("heart", 7.0)}
+    second = {"a": ("liver", 4.0), "b": ("heart", 4.0), "c": ("heart", 4.0)}
+    assert difference([first], [second], mix={"liver": 1.0}, seed=0) == (-3, -3, -3)
+    # hearts differ by 1 and 3: a draw of two is 1, 2 or 3 on average
+    assert difference([first], [second], mix={"heart": 1.0}, seed=0) == (2, 1, 3)
+
+
+def test_arms_with_other_seeds_or_patients_are_refused() -> None:
+    arm, fewer = _arm(1.0), _arm(1.0, patients=39)
+    with pytest.raises(DataError, match="2, 1 training seeds"):
+        difference([arm, arm], [arm], mix=EVEN, seed=0)
+    with pytest.raises(DataError, match="0, 0 training seeds"):
+        difference([], [], mix=EVEN, seed=0)
+    with pytest.raises(DataError, match="split column"):
+        difference([arm, fewer], [arm, fewer], mix=EVEN, seed=0)
+    with pytest.raises(DataError, match="no hospital"):
+        gap_closed_over_seeds([[arm], []], [arm, arm], [arm, arm], mix=EVEN, seed=0)
+    with pytest.raises(DataError, match="1, 2, 2 training seeds"):
+        gap_closed_over_seeds([[arm]], [arm, arm], [arm, arm], mix=EVEN, seed=0)
+
+
+def test_every_draw_of_seeds_is_a_mean() -> None:
+    weights = seed_draws(3, draws=50, seed=0)
+    assert weights.sum(axis=1) == pytest.approx(np.ones(50))
+    assert set((weights * 3).round(9).flatten()) == {0, 1, 2, 3}
+
+
+def test_recall_is_averaged_over_the_classes_that_a_draw_holds() -> None:
+    # Patient 1: class 0 right 1 of 2. Patient 2: class 1 right 3 of 3.
+    sums = np.array([[[1, 2], [0, 0]], [[0, 0], [3, 3]]], float)
+    counts = np.array([[1, 1], [2, 0], [0, 2]], float)
+    assert recall_in_draws(sums, counts) == pytest.approx([(0.5 + 1) / 2, 0.5, 1])

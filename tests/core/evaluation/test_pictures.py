@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from core.errors import DataError
-from core.evaluation.pictures import Example, centred_passed, difference_png, grey_png, spectra
+from core.evaluation.pictures import Example, centred_passed, difference_png, grey_png, pixels, spectra
 
 
 def _pixels(address: str) -> np.ndarray:
@@ -62,12 +62,32 @@ def test_rings_are_drawn_only_where_some_are_stopped(ring_mask: np.ndarray | Non
     stopped = np.ones((4, 3))
     stopped[1, 1] = 0
     orange = "#f0a000"
-    assert orange in spectra([_example(np.full((4, 4), 0.4), ring_mask=stopped)])
-    assert orange not in spectra([_example(np.full((4, 4), 0.4), ring_mask=ring_mask)])
+    ringed, plain = (spectra([_example(np.full((4, 4), 0.4), ring_mask=mask)]) for mask in (stopped, ring_mask))
+    assert ringed is not None
+    assert plain is not None
+    assert orange in ringed.markup
+    assert orange not in plain.markup
 
 
 def test_without_examples_there_are_no_spectra() -> None:
-    assert spectra([]) == ""
+    assert spectra([]) is None
+    assert pixels([], "") is None
+
+
+def test_pictures_give_their_numbers_a_line_a_row_of_pixels() -> None:
+    drawing = pixels([_example(np.arange(16.0).reshape(4, 4) / 16)], "<p></p>")
+    assert drawing is not None
+    lines = drawing.csv().splitlines()
+    assert lines[0] == "organ,picture,row,column_0,column_1,column_2,column_3"
+    assert lines[1] == "liver,original,0,0.5,0.5,0.5,0.5"
+    assert lines[-1] == "liver,reconstructed,3,0.75,0.8125,0.875,0.9375"
+    assert len(lines) == 1 + 3 * 4  # original, corrupted, reconstructed; nothing was filtered
+
+
+def test_a_constant_picture_has_its_whole_magnitude_at_frequency_zero() -> None:
+    drawing = spectra([_example(np.full((4, 4), 0.5))])
+    assert drawing is not None
+    assert drawing.csv().splitlines()[3] == "liver,original,2,0,0,2,0"  # 16 * 0.5 / sqrt(16)
 
 
 def test_pictures_of_unlike_size_are_refused() -> None:

@@ -143,3 +143,14 @@ def test_among_equals_the_strongest_penalty_and_the_smallest_k_win() -> None:
 def test_features_of_unequal_length_are_refused() -> None:
     with pytest.raises(DataError, match="not of one length"):
         Features(np.zeros((3, 2)), np.zeros(2, int), np.array(["a", "b", "c"]))
+
+
+@PROBES
+def test_right_and_all_images_of_each_patient_and_class_add_up_to_the_score(probe) -> None:
+    score = probe(*_splits(apart=1.5, classes=3), seed=0)
+    sums = np.array(list(score.by_patient.values()))  # 30 patients, 3 classes, right and all
+    assert sums.shape == (30, 3, 2)
+    assert sums[..., 1].sum() == score.images
+    right, every = sums.sum(axis=0).T
+    assert np.mean(right / every) == pytest.approx(score.mean)
+    assert list(score.by_patient) == sorted(score.by_patient)

@@ -1,5 +1,6 @@
 """The page: whole, alone, safe, and no louder than its numbers."""
 
+import base64
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.evaluation.report import ReportData, render, write_report
+from core.evaluation.report import ReportData, draw, render, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -42,7 +43,8 @@ class Page(HTMLParser):
 def test_every_tag_is_closed_and_every_section_is_there(report: ReportData) -> None:
     page = Page(render(report))
     assert page.open == []
-    for heading in ("The arms", "Scores on tasks", "Who holds what", "How the loss fell", "What the model restores",
+    for heading in ("The gap closed", "Held-out loss by organ", "The arms", "Scores on tasks", "Limits",
+                    "Who holds what", "How the loss fell", "What the model restores",
                     "Spectra and stopped rings", "Cost", "Rounds", "Data licences and configuration"):  # fmt: skip
         assert heading in page.text
 
@@ -54,7 +56,8 @@ def test_the_page_fetches_nothing_and_runs_nothing(report: ReportData) -> None:
         for name, value in attributes.items():
             assert not name.startswith("on"), (tag, name)
             if name in ("src", "href", "xlink:href"):
-                assert (value or "").startswith(("data:image/png;base64,", "#")), (tag, value)
+                carried = "data:text/csv;base64," if tag == "a" else "data:image/png;base64,"
+                assert (value or "").startswith((carried, "#")), (tag, value)
     assert not re.search(r"url\((?!#)|@import", render(report))
 
 
@@ -68,7 +71,7 @@ def test_names_of_hospitals_are_text_and_never_markup(report: ReportData) -> Non
 def test_every_figure_has_a_caption_and_every_picture_words_for_it(report: ReportData) -> None:
     page = Page(render(report))
     count = [tag for tag, _ in page.tags].count
-    assert count("figure") == count("figcaption") == 6
+    assert count("figure") == count("figcaption") == count("a") == 8
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
     assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
 
@@ -127,7 +130,7 @@ def test_the_file_is_written_whole_over_an_older_one(report: ReportData, tmp_pat
     path.write_text("older")
     write_report(path, report)
     assert path.read_text(encoding="utf-8") == render(report)
-    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "figures"}
 
 
 def test_a_failed_write_leaves_the_older_file_and_nothing_else(report: ReportData, tmp_path: Path) -> None:
@@ -136,3 +139,35 @@ def test_a_failed_write_leaves_the_older_file_and_nothing_else(report: ReportDat
     with pytest.raises(AttributeError):
         write_report(path, replace(report, receipts=[{"round": 1, "contributors": {}, "refused": "not a table"}]))
     assert [file.read_text() for file in tmp_path.iterdir()] == ["older"]
+
+
+def test_every_figure_has_its_data_on_the_page_and_beside_it_and_they_are_equal(
+    report: ReportData, tmp_path: Path
+) -> None:
+    write_report(tmp_path / "report.html", report)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    carried = {
+        attributes["download"]: base64.b64decode((attributes["href"] or "").split(",")[1])
+        for tag, attributes in page.tags
+        if tag == "a"
+    }
+    assert carried == {file.name: file.read_bytes() for file in (tmp_path / "figures").iterdir()}
+    assert {"gap-closed.csv", "losses-by-organ.csv", "reconstructions.csv"} <= set(carried)
+
+
+def test_a_run_of_several_seeds_shows_each_of_them(grown: dict[str, Any], report: ReportData) -> None:
+    page = Page(render(replace(report, metrics=grown)))
+    assert page.open == []
+    for said in ("over patients and 2 training seeds", "By training seed", "Segmentation", "federated − FedAvg"):
+        assert said in page.text
+    assert page.text.index("On liver, the rarest organ,") < page.text.index("The gap closed")
+
+
+def test_held_out_curves_of_the_metrics_are_drawn_but_not_those_of_derived_arms(report: ReportData) -> None:
+    arms = dict(report.metrics["arms"])
+    arms["federated"] = {**arms["federated"], "held_out_curve": [[10, 0.9], [20, 0.8]]}
+    arms["centralized"] = {**arms["centralized"], "role": "copy", "held_out_curve": [[10, 0.7]]}
+    drawing = draw(replace(report, held_out_curve={}, metrics={**report.metrics, "arms": arms}))["curves"]
+    assert drawing is not None
+    held_out = [line for line in drawing.csv().splitlines() if "held-out" in line]
+    assert held_out == ["federated,held-out patients,10,0.9", "federated,held-out patients,20,0.8"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from core.evaluation.report_tables import probes_of
 from core.evaluation.table import terminal_table
 
 SEVEN = ("breast", "carotid", "fetal_head", "gallbladder", "kidney", "liver", "thyroid")
@@ -95,3 +96,13 @@ def test_a_hospital_with_a_long_name_loses_no_letter(metrics: dict[str, Any]) ->
     name = "a-hospital-whose-name-is-far-longer-than-twenty-letters"
     metrics["arms"][f"local:{name}"] = metrics["arms"]["local:north"]
     assert name in "".join(line.split()[0] for line in _printed(metrics) if line.strip())
+
+
+def test_segmentation_scores_come_last_and_by_the_number_of_labelled_patients(metrics: dict[str, Any]) -> None:
+    for arm in metrics["arms"].values():
+        probes = ("finetune_32", "frozen", "finetune_8")
+        arm["tasks"] = {"head": {name: {"mean": 0.6, "low": 0.5, "high": 0.65, "reason": ""} for name in probes}}
+    assert probes_of(metrics) == [("head", "frozen"), ("head", "finetune_8"), ("head", "finetune_32")]
+    lines = " ".join(" ".join(_printed(metrics)).split())
+    assert "fine-tuned, 8 fine-tuned, 32 arm frozen, linear map patients patients" in lines
+    assert _rows(metrics, "federated (ours)")[1] == ["0.60", "0.50-0.65"] * 3

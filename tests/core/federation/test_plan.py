@@ -15,9 +15,9 @@ from core.federation.plan import Plan, plan_from
 OTHER: dict[str, Any] = {
     "study": "another", "seed": 8, "code_version": "9", "environment": {"torch": "0", "threads": 3}, "rounds": 4,
     "local_steps": 3, "encoder": {"size": "base"}, "objective": {"mask_ratio": 0.5}, "augmentation": {"flip": 0.0},
-    "training": {"batch": 5}, "weighting": "fedavg", "totals": {"liver": 1}, "unused": {"eye": 1},
-    "mix": {"liver": 1.0}, "server": {"name": "fedadam"}, "codec": "bf16", "norm_bound": 1e9, "min_sites": 2,
-    "tensors": {"a": (1,)},
+    "training": {"batch": 5}, "weighting": "fedavg", "local_state": "reset", "totals": {"liver": 1},
+    "unused": {"eye": 1}, "mix": {"liver": 1.0}, "server": {"name": "fedadam"}, "codec": "bf16", "norm_bound": 1e9,
+    "min_sites": 2, "tensors": {"a": (1,)},
 }  # fmt: skip
 
 
@@ -95,7 +95,9 @@ def test_impossible_draws_are_refused(plan: Plan, own: dict[str, float]) -> None
         ({"norm_bound": math.inf}, "norm_bound inf"),
         ({"codec": "pickle"}, "codec 'pickle' is unknown"),
         ({"codec": ["exact"]}, "is unknown"),
-        ({"schema_version": 2}, "schema version 2 is not 1"),
+        ({"schema_version": 1}, "schema version 1 is not 2; upgrade the older side"),
+        ({"schema_version": "x" * 99}, "schema version x{20} is not 2"),
+        ({"local_state": "lost"}, "local_state must be one of kept, reset, got 'lost'"),
         ({"tensors": []}, "not a plan"),
         ({"tensors": {"a": "12x"}}, "not a plan"),
         ({"extra": 1}, "missing or unknown: extra"),

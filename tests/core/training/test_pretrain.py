@@ -1,17 +1,24 @@
 """The training step: repeatable, resumable bit for bit, and stopped by what is not finite."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from core.errors import TrainingError
+from core.data.manifest import Manifest, write_manifest
+from core.errors import ConfigError, TrainingError
 from core.federation.tensors import digest_of, load_state, state_of
+from core.files import load_tensors
 from core.training.pretrain import Pretraining, load_moments, moments_of
 from core.training.settings import learning_rate_at
 from core.training.source import Source
 
+ROOT = Path(__file__).parents[3]
 Make = Callable[..., Pretraining]
 
 
@@ -139,3 +146,41 @@ def test_half_precision_trains_float32_weights(pretraining: Make, source: Source
     summary = training.run(source, first=0, steps=2)
     assert np.isfinite(summary.loss)
     assert {p.dtype for p in training.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_of_one_hospital_train_as_one(accumulate: int, manifest: Manifest, tmp_path: Path) -> None:
+    """Fabric starts the second process (DDP over gloo); each step's gradient is clipped, so its norm is shared too."""
+    write_manifest([record for record in manifest.records if record.organ != "kidney"], tmp_path / "manifest.csv")
+    for devices, parts in ((1, 1), (2, accumulate)):
+        command = [sys.executable, str(Path(__file__).with_name("two_processes.py")), tmp_path, devices, parts]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+    one, said = load_tensors(tmp_path / "1-1.safetensors", schema=1)
+    two, also = load_tensors(tmp_path / f"2-{accumulate}.safetensors", schema=1)
+    assert said == pytest.approx(also, rel=1e-5)
+    assert said["images"] == 5 * 8  # steps, batch: both processes together
+    assert sorted(one) == sorted(two)
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch's own tracer asks every tensor for it
+def test_compiled_steps_are_eager_steps_up_to_rounding(pretraining: Make, source: Source) -> None:
+    eager, compiled = pretraining(), pretraining(compile=True)
+    assert eager.run(source, first=0, steps=3).loss == pytest.approx(
+        compiled.run(source, first=0, steps=3).loss, abs=1e-5
+    )
+    ours, theirs = state_of(eager.model), state_of(compiled.model)
+    assert sorted(ours) == sorted(theirs)
+    assert max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours) < 1e-4
+
+
+def test_compiling_without_a_compiler_names_the_remedy(pretraining: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ConfigError, match=r"install g\+\+, or leave training.compile=false"):
+        pretraining(compile=True, accelerator="cpu")
