@@ -8,22 +8,23 @@ TEMPORARY = ".part"
 """Ends the name of a file that is still being written."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, sync, rename, sync the folder: a kill leaves the old file or the new one.
+def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
+    """Write the parts beside `path`, sync, rename, sync the folder: a kill leaves the old file or the new one.
 
     Raises:
         OSError: The disk is full or the folder not writable; what was written so far is removed.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
-        with part.open("wb") as file:
-            file.write(content)
+        with unfinished.open("wb") as file:
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        unfinished.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

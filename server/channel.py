@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from flwr.app import Message, RecordDict
+from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from core.errors import FederationPaused, UpdateRejected
@@ -63,8 +63,11 @@ class Channel:
     def ask(self, instructions: Mapping[str, Instruction]) -> Iterator[tuple[str, Answer]]:
         """Send instructions, yield (site, answer) as replies come; a late one comes in a later round's call."""
         waiting: set[str] = set()
+        model: tuple[object, ArrayRecord] | None = None
         for site, instruction in sorted(instructions.items()):
-            content = wire.instruction_to_records(instruction)
+            if model is None or model[0] is not instruction.base:
+                model = (instruction.base, wire.arrays_to_record(instruction.base))  # once for all sites of a round
+            content = wire.instruction_to_records(instruction, base=model[1])
             message = self._message(content, wire.TRAIN, self.nodes[site], str(instruction.round))
             waiting |= self._push(message, site=site, number=instruction.round)
         end = time.monotonic() + self.timeout

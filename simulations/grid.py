@@ -1,8 +1,7 @@
 """Flower grids on this machine: what they share, and the one that works inside this process.
 
 No network, no polling. In `InProcessGrid` a site's work runs when the server looks for its reply, one after the other.
-So no two replies are in memory at once; the instructions are, each with its copy of the model, as a SuperLink would
-hold them.
+So no two replies are in memory at once; the instructions are, all with one copy of the model.
 """
 
 import itertools

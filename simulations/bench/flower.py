@@ -20,7 +20,10 @@ from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
+from core.federation import wire
 from core.federation.tensors import Tensors
+from core.federation.update import Instruction, Update
+from server.channel import Channel
 from simulations.grid import InProcessGrid
 
 WEIGHT = "num-examples"
@@ -135,11 +138,25 @@ def on_ray(model: Tensors, *, sites: int, rounds: int, whole: bool) -> float:
 
 
 def in_process(model: Tensors, *, sites: int, rounds: int) -> float:
-    """The same messages over our grid: seconds a client."""
-    ends: list[float] = []
-    grid = InProcessGrid(no_op(), [{"site": str(number)} for number in range(sites)])
-    server = messages_only(model, sites=sites, rounds=rounds, ends=ends)
-    server(grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={}))
+    """The model to every site and back by our channel, wire and grid: seconds a client."""
+    application = ClientApp()
+
+    @application.train("round")
+    def train(message: Message, context: Context) -> Message:
+        instruction = wire.instruction_from_records(message.content)
+        arrays: dict[str, npt.NDArray[Any]] = dict(instruction.base)
+        site = str(context.node_config["site"])
+        update = Update(site=site, plan_digest="", round=instruction.round, base_digest="", arrays=arrays)
+        return Message(wire.answer_to_records(update), reply_to=message)
+
+    names = [f"s{number:02d}" for number in range(sites)]
+    grid = InProcessGrid(application, [{"site": name} for name in names])
+    channel = Channel(grid, timeout=3600.0, nodes=dict(zip(names, grid.get_node_ids(), strict=True)))
+    ends = [time.perf_counter()]
+    for number in range(rounds):
+        sent = dict.fromkeys(names, Instruction(plan_digest="", round=number, base=model, folded=None))
+        assert all(isinstance(answer, Update) for _, answer in channel.ask(sent))
+        ends.append(time.perf_counter())
     return seconds_of(ends) / sites
 
 

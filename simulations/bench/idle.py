@@ -6,9 +6,11 @@ arrays into tensors and back.
 """
 
 import json
+import os
 import statistics
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,7 +31,8 @@ from server.study import FederationConfig, StudyConfig, study_to_json
 from simulations.bench import flower
 from simulations.bench.rows import Row, Settings, in_child
 from simulations.bench.steps import training_source
-from simulations.grid import InProcessGrid, NodeConfig, serve
+from simulations.grid import NodeConfig, serve
+from simulations.workers import WorkerGrid
 
 SITES, ROUNDS = 10, 6
 
@@ -67,14 +70,27 @@ class Clock(Quiet):
         self.ends.append(time.perf_counter())
 
 
+IDLE_CLIENT = partial(client_app, kind=Idle)
+"""The real client with nothing to train."""
+
+
+def workers() -> int:
+    """Processes: as many as Ray takes, one a core."""
+    return os.cpu_count() or 1
+
+
 def every_check(settings: Settings) -> Row:
     """A whole round, divided by its clients."""
-    return _row(settings, "simulator", ours_name="our simulator, every check on", goal=2.0, whole=True)
+    return _row(
+        settings, "simulator", ours_name=f"our simulator, {workers()} workers, every check on", goal=2.0, whole=True
+    )
 
 
 def transport(settings: Settings) -> Row:
     """The messages alone."""
-    return _row(settings, "transport", ours_name="our grid, the model there and back", goal=8.0, whole=False)
+    return _row(
+        settings, "transport", ours_name="our channel, wire and grid, the model there and back", goal=8.0, whole=False
+    )
 
 
 def _row(settings: Settings, name: str, *, ours_name: str, goal: float, whole: bool) -> Row:
@@ -116,11 +132,10 @@ def idle_study(settings: Settings, folder: Path, *, sites: int, rounds: int) -> 
         federation=FederationConfig(rounds=rounds, local_steps=1, min_patients=1),
     )
     clock = Clock()
-    serve(
-        server_app(observer=clock),
-        InProcessGrid(client_app(kind=Idle), _nodes(settings, folder, sites=sites)),
-        run_config={"study": json.dumps(study_to_json(study)), "folder": str(folder / "server")},
-    )
+    run_config = {"study": json.dumps(study_to_json(study)), "folder": str(folder / "server")}
+    nodes = _nodes(settings, folder, sites=sites)
+    with WorkerGrid(nodes, workers=workers(), make_client=IDLE_CLIENT) as grid:
+        serve(server_app(observer=clock), grid, run_config=run_config)
     return flower.seconds_of(clock.ends) / sites
 
 

@@ -18,6 +18,11 @@ def test_content_replaces_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_parts_are_written_one_after_the_other(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a", b"head", memoryview(b"body"), b"")
+    assert (tmp_path / "a").read_bytes() == b"headbody"
+
+
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_atomically(path, b"old")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import save, save_file
 
 from core.errors import CheckpointError
 from core.federation.tensors import digest_of
@@ -137,6 +138,20 @@ def test_tensors_come_back_with_shape_type_and_document(tmp_path: Path) -> None:
         name: value.shape for name, value in TENSORS.items()
     }
     assert meta == META
+
+
+def test_the_file_is_what_safetensors_itself_would_write(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "t", TENSORS, meta=META)
+    with safe_open(tmp_path / "t", framework="numpy") as file:
+        metadata = file.metadata()
+    arrays = {name: np.ascontiguousarray(value).reshape(value.shape) for name, value in TENSORS.items()}
+    assert (tmp_path / "t").read_bytes() == save(arrays, metadata=metadata)
+
+
+def test_a_type_that_the_format_does_not_know_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="a is complex128, which safetensors does not know"):
+        save_tensors(tmp_path / "t", {"a": np.zeros(2, np.complex128)}, meta=META)
+    assert not (tmp_path / "t").exists()
 
 
 def test_a_flipped_bit_anywhere_is_found(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +294,10 @@ def test_only_true_is_an_approval(approved: Any) -> None:
     records = RecordDict({"approval": ConfigRecord({"approved": approved, "reason": ""})})
     assert wire.approval_from_records(records) == (False, "the answer to the plan is malformed")
     assert wire.approval_from_records(RecordDict()) == (False, "the answer to the plan is malformed")
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (2, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16, np.int8])
+def test_an_array_is_stored_as_flower_itself_stores_it(shape: tuple[int, ...], dtype: type) -> None:
+    value = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
+    assert wire.arrays_to_record({"a": value})["a"] == Array(value)
