@@ -33,6 +33,9 @@ from simulations.prepare import Prepared, node_configs
 from simulations.results import Curve, Trained
 from simulations.warm_start import start_file, start_of
 
+SNAPSHOTS = 100
+"""An arm without a federation is saved about so often, and at most once for each of the federation's rounds."""
+
 
 def study_of(config: SimulationConfig, *, weighting: str, seed: int | None = None) -> StudyConfig:
     """What the consortium of one federated arm decides; `seed` is the training seed, the run's first by default."""
@@ -167,27 +170,29 @@ class Bench:
         )
 
     def _train(self, folder: Path, source: Source, *, label: str, segment: int, batch: int) -> Trained:
-        """Train in R segments with a snapshot after each, so that a killed arm goes on from the last."""
+        """Train in segments with a snapshot after each, so that a killed arm goes on from the last."""
         rounds = self.config.federation.rounds
         settings: TrainingConfig = replace(self.config.training, batch=batch)
         model = build_model(self.plan.encoder, self.plan.objective, seed=self.plan.seed)
         if self.start is not None:
             load_state(model, self.start)
-        training = Pretraining(model, config=settings, total_steps=rounds * segment)
+        total = rounds * segment
+        segment *= max(1, rounds // SNAPSHOTS)
+        training = Pretraining(model, config=settings, total_steps=total)
         path = folder / "snapshot.safetensors"
         step, curve, seconds = _resume(path, training)
-        with self.display.arm(self._label(label), steps=rounds * segment, done=step) as progress:
-            while step < rounds * segment:
-                note = f"{label}; resume from {path}"
+        with self.display.arm(self._label(label), steps=total, done=step) as progress:
+            while step < total:
+                steps, note = min(segment, total - step), f"{label}; resume from {path}"
                 summary = training.run(
-                    source, first=step, steps=segment, on_step=lambda _s, loss, n: progress.step(loss, n), where=note
+                    source, first=step, steps=steps, on_step=lambda _s, loss, n: progress.step(loss, n), where=note
                 )
-                step += segment
+                step += steps
                 seconds += summary.seconds
                 curve.append((step * batch, summary.loss))
                 save_snapshot(path, training, step=step, extra={"curve": curve, "seconds": seconds})
-                if step < rounds * segment:
-                    self.deadline.check(f"{label}, step {step} of {rounds * segment}")
+                if step < total:
+                    self.deadline.check(f"{label}, step {step} of {total}")
         return Trained(model=state_of(model), images=step * batch, seconds=seconds, curve=curve)
 
     def _label(self, label: str) -> str:
