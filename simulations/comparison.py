@@ -7,6 +7,8 @@ from core.evaluation import markdown, run_figures
 from core.evaluation.arms import arm_label
 from core.evaluation.claim import claim, over
 from core.evaluation.formats import NONE, loss, seconds, share, size, with_interval, words
+from core.evaluation.formats import difference as difference_text
+from core.evaluation.intervals import difference
 from core.evaluation.report_page import bullets, figure, page, section, text
 from core.evaluation.report_tables import plain_table
 from core.evaluation.result_tables import Table
@@ -90,6 +92,7 @@ def settings_table(runs: Sequence[SavedRun]) -> Table:
 def results_table(runs: Sequence[SavedRun]) -> Table:
     """A row a run: settings that differ, losses, the closed gap, the rarest organ, Dice of the federated arm."""
     head = ["run", "settings unlike the first run's", *(f"loss, {arm_label(arm)}" for arm in ARMS)]
+    head += ["federated minus the first run (95% interval)"]
     head += ["gap closed (95% interval)", "gap closed by FedAvg", "loss of the rarest organ, federated"]
     scored = [(arm, *pair) for pair in _pairs(runs) for arm in _scored(runs)]
     head += [f"Dice, {words(task)}, {probe_label(probe)}, {arm_label(arm)}" for arm, task, probe in scored]
@@ -108,9 +111,19 @@ def results_table(runs: Sequence[SavedRun]) -> Table:
         dice = [
             with_interval(score_of(arms.get(arm) or {}, task, probe), share, key="mean") for arm, task, probe in scored
         ]
-        rows.append([run.name, _settings(run, runs[0]), *losses, *gaps, rare, *dice])
+        beside = _beside(run, runs[0]) if shown else NONE
+        rows.append([run.name, _settings(run, runs[0]), *losses, beside, *gaps, rare, *dice])
     known = [column for column in range(len(head)) if column < 2 or any(row[column] != NONE for row in rows)]
     return Table([head[i] for i in known], [[row[i] for i in known] for row in rows], words=(1,))
+
+
+def _beside(run: SavedRun, first: SavedRun) -> str:
+    """Organ-balanced held-out loss of a run's federated arm minus the first run's, paired over patients and seeds."""
+    mine, other = run.federated_losses(), first.federated_losses()
+    if run is first or not mine or len(mine) != len(other) or {*mine[0]} != {*other[0]}:
+        return NONE
+    value, low, high = difference(mine, other, mix=first.metrics["mix"], seed=0)
+    return f"{difference_text(value)} ({difference_text(low)} to {difference_text(high)})"
 
 
 def _settings(run: SavedRun, first: SavedRun) -> str:

@@ -10,6 +10,8 @@ import yaml
 
 from core.errors import CheckpointError, ConfigError
 from core.evaluation.document import read_metrics
+from core.evaluation.held_out import PatientLosses
+from simulations.results import load_result
 
 Settings = dict[str, Any]
 """Values of a configuration by dotted name; a list is one value."""
@@ -29,6 +31,11 @@ class SavedRun:
     def name(self) -> str:
         """The run's name, one line; it comes from the document and is to be escaped wherever it is shown."""
         return " ".join(str(self.metrics["name"]).split())
+
+    def federated_losses(self) -> list[PatientLosses]:
+        """The federated arm's held-out losses by patient, one entry a training seed; none where its arms are gone."""
+        folders = sorted(self.folder.glob("arms/seed-*/federated"))
+        return [found[1].test for folder in folders if (found := load_result(folder)) is not None]
 
 
 def read_run(path: Path) -> SavedRun:
