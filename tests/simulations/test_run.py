@@ -1,6 +1,8 @@
 """The command: one line starts everything, and what it prints tells how it ended."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,13 @@ from core.errors import ConfigError
 from simulations.experiment import simulate
 
 Make = Callable[..., Any]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("heavy", ["torch", "flwr", "numpy"])
+def test_the_command_line_starts_without_what_takes_seconds_to_load(heavy: str) -> None:
+    script = f"import sys, simulations.run; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
 
 
 def test_a_run_prints_case_mix_arms_hash_and_where_the_report_lies(simulator: Make, tmp_path: Path) -> None:
