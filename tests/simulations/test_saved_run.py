@@ -46,7 +46,7 @@ def test_a_configuration_that_no_run_wrote_is_refused(text: str, saved: Saved) -
 @pytest.mark.parametrize("text", ["{", "[]", '{"environment": 3}', "{}"])
 def test_a_damaged_plan_is_named(text: str, saved: Saved) -> None:
     folder = saved("one")
-    plan = folder / "arms" / "federated" / "server" / "plan.json"
+    plan = folder / "arms" / "seed-0" / "federated" / "server" / "plan.json"
     plan.parent.mkdir(parents=True)
     plan.write_text(text)
     with pytest.raises(CheckpointError, match=r"plan\.json: cannot be read"):

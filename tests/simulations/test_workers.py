@@ -251,7 +251,7 @@ def test_no_worker_outlives_the_simulator_and_a_resumed_run_ends_as_one_without_
     workers = ["sim.backend=workers", "sim.workers=2"]
     assert simulator(*arguments, f"runs={tmp_path / 'elsewhere'}").exit_code == 0
     command = [sys.executable, "simulations/run.py", "--config", str(config_file), *arguments, *workers]
-    receipts = tmp_path / "runs" / "r" / "arms" / "federated" / "server" / "receipts.jsonl"
+    receipts = tmp_path / "runs" / "r" / "arms" / "seed-0" / "federated" / "server" / "receipts.jsonl"
     # A test runner that was started in the background would hand down that Ctrl-C is ignored.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     output = tmp_path / "output"
