@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
@@ -37,23 +37,27 @@ def train_at_once(benches: Sequence[Bench], *, processes: int) -> None:
         TrainingError: A process was killed.
     """
     jobs = [(bench, name) for bench in benches for name in bench.names() if load_result(bench.arms / name) is None]
-    jobs.sort(key=lambda job: (job[1].startswith("local:"), job[1] == "random_init"))
+    jobs.sort(key=lambda job: (job[1] == "random_init", job[1].startswith("local:")))
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin) as pool:
-            _follow([pool.submit(_train, bench.folder, bench.seed, name, bench.reinstate, bench.deadline)
-                     for bench, name in jobs])  # fmt: skip
+            _follow(
+                pool.submit(_train, bench.folder, bench.seed, name, bench.reinstate, bench.deadline)
+                for bench, name in jobs
+            )
     except BrokenProcessPool as error:
         raise TrainingError(
             "a process that trained an arm was killed (is memory short?); lower sim.arms_at_once, --resume goes on"
         ) from error
 
 
-def _follow(futures: Sequence[Future[None]]) -> None:
+def _follow(submitted: Iterable[Future[None]]) -> None:
     """Wait for all. The first error ends the others, but time that is up ends each at a saved state of its own."""
+    futures: list[Future[None]] = []
     late: list[TimeIsUp] = []
-    waiting = set(futures)
     try:
+        futures.extend(submitted)  # here, so that Ctrl-C meets the guard below whenever it comes
+        waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_EXCEPTION)
             for future in done:
@@ -87,7 +91,6 @@ def _begin() -> None:
 def _train(folder: Path, seed: int, name: str, reinstate: tuple[str, ...], deadline: Deadline) -> None:
     """One arm, in a process of the pool."""
     config, prepared = _opened(folder)
-    deadline.check(f"the start of {name}")
     with Display(Console(force_terminal=False), logs=folder / "tensorboard") as display:
         benches = benches_of(config, prepared, display=display, folder=folder, reinstate=reinstate, deadline=deadline)
         bench = next(bench for bench in benches if bench.seed == seed)

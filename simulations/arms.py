@@ -31,7 +31,7 @@ from simulations.deadline import Deadline
 from simulations.display import ArmProgress, Display
 from simulations.prepare import Prepared, node_configs
 from simulations.results import Curve, Trained
-from simulations.warm_start import start_file, start_of
+from simulations.warm_start import check_start, start_file, start_of
 
 SNAPSHOTS = 100
 """An arm without a federation is saved about so often, and at most once for each of the federation's rounds."""
@@ -239,6 +239,7 @@ def benches_of(
     deadline: Deadline,
 ) -> list[Bench]:
     """One bench a training seed, then one for each further random start; they differ in the plan's seed alone."""
+    check_start(config)
     start = start_of(config.warm_start)
     return [
         Bench(

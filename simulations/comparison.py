@@ -20,7 +20,7 @@ ARMS = ("random_init", "local_mean", "federated", "centralized")
 """Whose held-out loss the table shows."""
 UNTRAINED = ("evaluation.segmentation", "evaluation.tasks", "sim.")
 """Settings that change no trained weight."""
-HELD_OUT = ("seed", "data.", "encoder.side", "encoder.patch", "evaluation.masks")
+HELD_OUT = ("seed", "data.", "encoder.side", "encoder.patch", "evaluation.masks", "evaluation.on")
 """What decides which images and corruptions a held-out loss is of, beside the objective."""
 OTHER_OBJECTIVE = (
     "A dash stands where a run's loss does not compare with the first run's: it has another objective, or no "
@@ -80,7 +80,7 @@ def cautions(runs: Sequence[SavedRun]) -> list[str]:
 
 
 def _held_out(settings: Settings) -> Settings:
-    return {key: value for key, value in _starting(settings, HELD_OUT).items() if key not in PLACES}
+    return {key: value for key, value in _starting(settings, HELD_OUT).items() if key not in (*PLACES, "seeds")}
 
 
 def settings_table(runs: Sequence[SavedRun]) -> Table:
@@ -118,11 +118,16 @@ def results_table(runs: Sequence[SavedRun]) -> Table:
 
 
 def _beside(run: SavedRun, first: SavedRun) -> str:
-    """Organ-balanced held-out loss of a run's federated arm minus the first run's, paired over patients and seeds."""
-    mine, other = run.federated_losses(), first.federated_losses()
-    if run is first or not mine or len(mine) != len(other) or {*mine[0]} != {*other[0]}:
+    """Federated held-out loss of a run minus the first run's, by the first's mix, paired over patients and seeds.
+
+    Nothing where the seeds or the patients are others.
+    """
+    mine, others, mix = run.federated_losses(), first.federated_losses(), first.metrics.get("mix")
+    if run is first or not mine or not mix or {*mine} != {*others}:
         return NONE
-    value, low, high = difference(mine, other, mix=first.metrics["mix"], seed=0)
+    if any({*losses} != {*others[seed]} for seed, losses in mine.items()):
+        return NONE
+    value, low, high = difference([*mine.values()], [others[seed] for seed in mine], mix=mix, seed=0)
     return f"{difference_text(value)} ({difference_text(low)} to {difference_text(high)})"
 
 

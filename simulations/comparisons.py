@@ -27,7 +27,12 @@ def by_seed(merged: Merged, bench: Bench) -> dict[str, dict[str, Any]]:
     """`metrics.json`'s `by_seed`: each training seed's arms, and its gap with an interval over patients."""
     documents = merged.by_seed()
     return {
-        str(seed): {**documents[str(seed)], "gap_closed": _gap(one, "federated", bench)} for seed, one in merged.each()
+        str(seed): {
+            **documents[str(seed)],
+            "gap_closed": _gap(one, "federated", bench),
+            "gap_closed_fedavg": _gap(one, "fedavg", bench),
+        }
+        for seed, one in merged.each()
     }
 
 
@@ -51,6 +56,9 @@ def _gain(merged: Merged, arm: str, bench: Bench) -> dict[str, Any]:
     missing = Gap(value=None, low=None, high=None, reason="an arm of the comparison was not run")
     if not tasks or not all(merged.of(name) for name in (arm, "centralized", "random_init")):
         return {**asdict(missing), "tasks": tasks}
+    if bench.start is not None:
+        reason = "the arms start from a trained model, so a gain over random weights is not the federation's alone"
+        return {**asdict(Gap(value=None, low=None, high=None, reason=reason)), "tasks": tasks}
     gap = gain_kept(
         _by_task(merged, arm, tasks),
         _by_task(merged, "centralized", tasks),

@@ -62,7 +62,7 @@ def simulate(
             results = _train_all(benches, scorer)
             display.say("writing the report")
             metrics = write_outputs(folder, first, results, scorer=scorer, config_text=text)
-    _tell(console, metrics, _receipts(first), folder=folder)
+    _tell(console, metrics, _receipts(benches), folder=folder)
     return folder
 
 
@@ -82,8 +82,9 @@ def _train_all(benches: list[Bench], scorer: Scorer) -> BySeed:
     return results
 
 
-def _receipts(bench: Bench) -> list[dict[str, Any]]:
-    return Store(bench.arms / "federated" / "server").receipts()
+def _receipts(benches: list[Bench]) -> list[dict[str, Any]]:
+    """Those of every seed's federation."""
+    return [line for bench in benches for line in Store(bench.arms / "federated" / "server").receipts()]
 
 
 def _tell(console: Console, metrics: dict[str, Any], receipts: list[dict[str, Any]], *, folder: Path) -> None:

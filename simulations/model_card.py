@@ -45,7 +45,7 @@ commercial use doubtful.
 def model_card(bench: Bench, metrics: Mapping[str, Any], *, encoder_hash: str) -> str:
     """Markdown."""
     config, plan = bench.config, bench.plan
-    arms = metrics["arms"]
+    arms = metrics["by_seed"][str(bench.seed)]["arms"]  # the encoder is this seed's
     start = arms.get("random_init", {}).get("held_out_loss", {}).get("overall")
     return _CARD.format(
         name=config.name,

@@ -30,7 +30,7 @@ def metrics_of(bench: Bench, merged: Merged) -> dict[str, Any]:
         merged: The arms of all seeds.
     """
     store = Store(bench.arms / "federated" / "server")
-    state, receipts = store.load(plan_digest=bench.plan.digest), store.receipts()
+    state, receipts = store.load(plan_digest=bench.plan.digest), _receipts(bench)
     plan = bench.plan
     return {
         "schema_version": SCHEMA_VERSION,
@@ -59,7 +59,6 @@ def write_outputs(folder: Path, bench: Bench, results: BySeed, *, scorer: Scorer
     """Write every file of the run and return the metrics; without a federation there is no encoder and no receipt."""
     merged = Merged(results, mix=bench.plan.mix)
     metrics = metrics_of(bench, merged)
-    write_json(folder / "metrics.json", metrics)
     shown = next(name for name in ("federated", merged.reference, *merged.names) if name in merged.names)
     server = Store(bench.arms / "federated" / "server")
     if shown == "federated":
@@ -76,7 +75,14 @@ def write_outputs(folder: Path, bench: Bench, results: BySeed, *, scorer: Scorer
         config_text=config_text,
     )
     write_report(folder / "report.html", report)
+    write_json(folder / "metrics.json", metrics)  # last: a run that has it has ended
     return metrics
+
+
+def _receipts(bench: Bench) -> list[dict[str, Any]]:
+    """The federation's receipts of all training seeds."""
+    servers = [bench.folder / "arms" / f"seed-{seed}" / "federated" / "server" for seed in bench.config.training_seeds]
+    return [line for server in servers for line in Store(server).receipts()]
 
 
 def _write_encoder(folder: Path, bench: Bench, metrics: Mapping[str, Any], *, model: Tensors) -> None:
@@ -105,7 +111,7 @@ def _limits(bench: Bench) -> list[str]:
     """What a reader should know before quoting a number of this run."""
     records = bench.prepared.manifest.records
     patients: dict[str, set[str]] = {}
-    for row in bench.prepared.rows("test"):
+    for row in bench.prepared.rows(bench.config.evaluation.on):
         patients.setdefault(records[row].organ, set()).add(records[row].patient)
     few = [f"{organ} ({len(held)})" for organ, held in sorted(patients.items()) if len(held) < 10]
     found = [
@@ -113,6 +119,8 @@ def _limits(bench: Bench) -> list[str]:
         "A hospital alone is scored on every organ, also on those it never held: that is part of the gap.",
         "The pooled arms use the hospitals' learning rate, whatever their batch.",
     ]
+    if bench.config.evaluation.on == "validation":
+        found.append("Scored on the validation patients that also choose: optimistic, for choosing a regime only.")
     prepared = bench.prepared
     nobody = left_out(prepared.hospitals, prepared.manifest.select(lambda r: prepared.splits[r.patient] == "train"))
     if nobody:

@@ -52,7 +52,8 @@ def commands(run: SavedRun, *, base: Path | None) -> list[str]:
 def _overrides(settings: Settings, base: Path) -> dict[str, Any] | None:
     """What differs from a configuration file, or None where overrides cannot express it."""
     wanted = _sections(settings)
-    found = {key: value for key, value in wanted.items() if _resolved(base, []).get(key, "") != value}
+    plain = _resolved(base, [])
+    found = {key: value for key, value in wanted.items() if plain.get(key, "") != value}
     words = [f"{key}={_text(value)}" for key, value in found.items()]
     try:
         return found if _resolved(base, words) == wanted else None

@@ -32,10 +32,11 @@ class SavedRun:
         """The run's name, one line; it comes from the document and is to be escaped wherever it is shown."""
         return " ".join(str(self.metrics["name"]).split())
 
-    def federated_losses(self) -> list[PatientLosses]:
-        """The federated arm's held-out losses by patient, one entry a training seed; none where its arms are gone."""
+    def federated_losses(self) -> dict[str, PatientLosses]:
+        """The federated arm's held-out losses by patient, for each training seed; none where its arms are gone."""
         folders = sorted(self.folder.glob("arms/seed-*/federated"))
-        return [found[1].test for folder in folders if (found := load_result(folder)) is not None]
+        found = {folder.parent.name: load_result(folder) for folder in folders}
+        return {seed: result[1].test for seed, result in found.items() if result is not None}
 
 
 def read_run(path: Path) -> SavedRun:

@@ -139,6 +139,7 @@ class Scorer:
 def train_and_score(bench: Bench, name: str, scorer: Scorer) -> None:
     """Train and score one arm and keep the result; a finished one stays as it is."""
     if load_result(bench.arms / name) is None:
+        bench.deadline.check(f"the start of {name}")
         trained = bench.train(name)
         save_result(bench.arms / name, trained, scorer.score(trained.model))
 

@@ -87,32 +87,25 @@ def run_sweep(
     from simulations.config import SimulationConfig
     from simulations.deadline import deadline_in
     from simulations.experiment import simulate
+    from simulations.run_folder import check_folder
 
     if unknown := sorted(set(only) - set(sweep.runs)):
         raise ConfigError(f"--only {', '.join(unknown)}: the sweep has {', '.join(sweep.runs)}")
-    deadline = deadline_in(minutes)
-    console = Console()
-    chosen = {name: [*sweep.common, *overrides, *own] for name, own in sweep.runs.items() if not only or name in only}
-    configs = {
-        name: configuration.load(SimulationConfig, path=sweep.base, overrides=own)[0] for name, own in chosen.items()
-    }
-    folders = []
-    for name, own in chosen.items():
-        folder = Path(configs[name].runs) / f"{sweep.name}-{name}"
-        folders.append(folder)
-        if resume and (folder / "metrics.json").exists():
+    deadline, console = deadline_in(minutes), Console()
+    own = {name: [*sweep.common, *overrides, *runs, f"name={sweep.name}-{name}"] for name, runs in sweep.runs.items()}
+    loaded = {name: configuration.load(SimulationConfig, path=sweep.base, overrides=o) for name, o in own.items()}
+    folders = {name: Path(config.runs) / config.name for name, (config, _) in loaded.items()}
+    for name in only or sweep.runs:
+        folder = folders[name]
+        there = resume and (folder / "config.yaml").exists()
+        if there and (folder / "metrics.json").exists():
+            check_folder(folder, loaded[name][1], resume=True, overwrite=False, reinstate=False)
             continue
         deadline.check(f"the start of run {name}")
         console.rule(f"{sweep.name}: {name}")
-        simulate(
-            path=sweep.base,
-            overrides=[*own, f"name={sweep.name}-{name}"],
-            resume=resume and (folder / "config.yaml").exists(),
-            overwrite=False,
-            console=console,
-            minutes=deadline.minutes_left(),
-        )
-    return _write_comparison(sweep, folders)
+        left = deadline.minutes_left()
+        simulate(path=sweep.base, overrides=own[name], resume=there, overwrite=False, console=console, minutes=left)
+    return _write_comparison(sweep, [folder for folder in folders.values() if (folder / "metrics.json").exists()])
 
 
 def _write_comparison(sweep: Sweep, folders: list[Path]) -> tuple[Path, Path]:

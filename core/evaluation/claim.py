@@ -62,7 +62,7 @@ def kept(metrics: Mapping[str, Any]) -> str:
     if low <= 0 <= high:
         return f"Not shown: federation kept {percent(value)} {GAIN}{on} {interval}, and the interval holds zero."
     if high < 0:
-        return f"On the tasks{on} federation did worse than training alone: it kept {percent(value)} {interval} {GAIN}."
+        return f"On the tasks{on} federation did worse than random weights: it kept {percent(value)} {interval} {GAIN}."
     return f"Federation kept {percent(value)} {interval} {GAIN}{on}."
 
 

@@ -104,7 +104,7 @@ def _record(fields: Mapping[str, Check], *, required: tuple[str, ...] = ()) -> C
             if value.get(name) is None:
                 yield f"{place}.{name} is missing"
         for name, check in fields.items():
-            if value.get(name) is not None:
+            if name in value:
                 yield from check(value[name], f"{place}.{name}")
 
     return run

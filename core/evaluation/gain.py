@@ -7,9 +7,9 @@ where federation gains as much as pooling, 0 where it gains nothing. Tasks are n
 out afterwards. Scores come by patient, so that patients can be drawn: Dice is the mean of patients, balanced accuracy
 the mean over classes of right / total.
 
-The interval draws, with replacement, test patients of each task (the same for every arm), training seeds (the same
-for both trained arms and all tasks) and random initializations. What it does not cover, and how little two or three
-seeds tell, `core.evaluation.intervals` says.
+The interval draws, with replacement, test patients (the same for every arm, and for every task that scores them),
+training seeds (the same for both trained arms and all tasks) and random initializations. What it does not cover, and
+how little two or three seeds tell, `core.evaluation.intervals` says.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,10 +65,11 @@ def gain_kept(
     seeds, starts = _counts(federated, centralized, random_init, tasks=tasks)
     trained_RS = patient_draws(seeds, draws=draws, generator=numpy_generator(seed, "training seeds"))
     started_RS = patient_draws(starts, draws=draws, generator=numpy_generator(seed, "initializations"))
+    drawn_of = _patient_counts({task: federated[task][0] for task in tasks}, draws=draws, seed=seed)
     gains, gains_R = np.zeros(2), np.zeros((2, draws))  # federated, centralized
     for task in sorted(tasks):
         sums = [_sums(arm[task], task=task, like=federated[task][0]) for arm in arms.values()]
-        counts_RP = patient_draws(sums[0].shape[1], draws=draws, generator=numpy_generator(seed, "gain", task))
+        counts_RP = np.stack([drawn_of[patient] for patient in sorted(federated[task][0])], axis=1)
         means = [_mean(sums_SPC2) for sums_SPC2 in sums]
         weights = (trained_RS, trained_RS, started_RS)
         drawn = [_drawn(sums_SPC2, counts_RP, own_RS) for sums_SPC2, own_RS in zip(sums, weights, strict=True)]
@@ -82,6 +83,21 @@ def gain_kept(
         )
         return Gap(value=None, low=None, high=None, reason=reason)
     return ratio_interval(float(gains[0] / gains[1]), gains_R[0], gains_R[1], undefined="pooling gained nothing")
+
+
+def _patient_counts(patients: Mapping[str, ByPatient], *, draws: int, seed: int) -> dict[str, NDArray[np.float64]]:
+    """How often each patient stands in each draw, (R,), the same in every task that scores the patient.
+
+    Drawn among the patients of the very same tasks, so that every task keeps its number of patients.
+    """
+    together: dict[tuple[str, ...], list[str]] = {}
+    for patient in sorted({patient for scored in patients.values() for patient in scored}):
+        together.setdefault(tuple(task for task in sorted(patients) if patient in patients[task]), []).append(patient)
+    drawn: dict[str, NDArray[np.float64]] = {}
+    for tasks, members in together.items():
+        counts_RP = patient_draws(len(members), draws=draws, generator=numpy_generator(seed, "gain", *tasks))
+        drawn |= dict(zip(members, counts_RP.T, strict=True))
+    return drawn
 
 
 def _missing(arms: Mapping[str, ByTask], tasks: Sequence[str]) -> str:

@@ -29,8 +29,10 @@ def mean_score(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         reason = next(score["reason"] for score in scores if score["mean"] is None)
         return {**first, "mean": None, "low": None, "high": None, "reason": reason}
     mean = float(np.mean([score["mean"] for score in scores]))
+    if right := [score["empty_right"] for score in scores if score.get("empty_right") is not None]:
+        first["empty_right"] = float(np.mean(right))
     values = [score.get("by_patient") for score in scores]
-    if not all(values):
+    if not all(one and all(isinstance(value, int | float) for value in one.values()) for one in values):
         return {**first, "mean": mean, "low": None, "high": None, "reason": "several seeds: no interval, see by_seed"}
     patients = sorted(values[0] or {})
     mean_P = np.mean([[one[patient] for patient in patients] for one in values if one], axis=0)
