@@ -104,3 +104,13 @@ def test_what_cannot_be_paired_is_refused() -> None:
         _gain([{"p": [[1, 2]]}, {"p": [[1, 2], [0, 1]]}], [{"p": 0.5}] * 2, [{"p": 0.5}])
     with pytest.raises(DataError, match="not finite"):
         _gain([_dice(float("nan"))], [_dice(0.7)], [_dice(0.5)])
+
+
+def test_scores_of_the_same_patients_are_drawn_together() -> None:
+    # Four probes that say the same of the same patients know no more than one of them.
+    arms = [_dice(0.6, spread=0.05, seed=1)], [_dice(0.7)], [_dice(0.5)]
+    tasks = ["a", "b", "c", "d"]
+    once = _gain(*arms)
+    often = gain_kept(*(dict.fromkeys(tasks, arm) for arm in arms), tasks=tasks, seed=0)
+    assert often.value == pytest.approx(once.value)
+    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.2)
