@@ -62,9 +62,10 @@ class ArmProgress:
     @property
     def text(self) -> str:
         """Round, loss, speed and time left."""
-        seconds = max(1e-9, time.monotonic() - self._start)
-        speed = self._images / seconds
-        return f"{self._round}loss {self._loss or 0.0:.4f}, {speed:.0f} images/s"
+        if self._loss is None:  # a backend that tells no steps
+            return f"{self._round}no step was told"
+        speed = self._images / max(1e-9, time.monotonic() - self._start)
+        return f"{self._round}loss {self._loss:.4f}, {speed:.0f} images/s"
 
     def close(self, *, finished: bool) -> None:
         """Say how it ended."""
