@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from core.errors import UsfmError
+from simulations.exits import told_errors
 
 OUTPUT = Path("compare.html")
 
@@ -21,11 +21,8 @@ def command(
     markdown: Annotated[Path | None, typer.Option(help="also write the table of results to this file")] = None,
 ) -> None:
     """Set runs side by side: what differs between them, and what came out."""
-    try:
+    with told_errors():
         _compare(runs, output=output, table=markdown)
-    except UsfmError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(error.exit_code) from error
 
 
 def _compare(paths: list[Path], *, output: Path, table: Path | None) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from core.errors import UsfmError
+from simulations.exits import told_errors
 
 GOALS = Path(str(files("configs") / "goals.yaml"))
 
@@ -25,7 +25,7 @@ def command(
     goals: Annotated[Path, typer.Option(help="YAML list of what the run should show")] = GOALS,
 ) -> None:
     """Write what a run shows, how to repeat it, its tables, goals and limits."""
-    try:
+    with told_errors():
         page = _page(run, config=config, goals=goals)
         if output is None:
             sys.stdout.write(page)
@@ -33,9 +33,6 @@ def command(
             from core.files import write_text
 
             write_text(output, page)
-    except UsfmError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(error.exit_code) from error
 
 
 def _page(path: Path, *, config: Path | None, goals: Path) -> str:

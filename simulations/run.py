@@ -3,14 +3,13 @@
 python simulations/run.py [--config FILE] [--resume] [--minutes M] [--quick] [name=NAME] [key=value ...]
 """
 
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from core.errors import UsfmError
+from simulations.exits import told_errors
 
 QUICK = (
     "federation.rounds=2",
@@ -22,8 +21,6 @@ QUICK = (
 """What `--quick` changes; an override that is given wins."""
 DEMO = Path(str(files("configs") / "simulation" / "demo.yaml"))
 """The configuration when none is given."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell has it."""
 
 
 def command(
@@ -50,7 +47,7 @@ def command(
 
     console = Console()
     chosen = [*(QUICK if quick else ()), *(overrides or [])]
-    try:
+    with told_errors():
         simulate(
             path=config or DEMO,
             overrides=chosen,
@@ -60,12 +57,6 @@ def command(
             reinstate=tuple(reinstate or ()),
             minutes=minutes,
         )
-    except UsfmError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt as error:
-        sys.stderr.write("interrupted; the same command with --resume goes on\n")
-        raise typer.Exit(INTERRUPTED) from error
 
 
 def main() -> None:

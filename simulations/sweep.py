@@ -21,7 +21,8 @@ from typing import Annotated, Any
 
 import typer
 
-from core.errors import ConfigError, UsfmError
+from core.errors import ConfigError
+from simulations.exits import told_errors
 
 KEYS = {"title", "question", "base", "common", "runs"}
 
@@ -131,14 +132,8 @@ def command(
     only: Annotated[list[str] | None, typer.Option(help="this run only; may be given several times")] = None,
 ) -> None:
     """Run a sweep: the same federation several times, with one thing changed."""
-    try:
+    with told_errors():
         paths = run_sweep(read_sweep(file), overrides=overrides or [], resume=resume, minutes=minutes, only=only or [])
-    except UsfmError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt as error:
-        sys.stderr.write("interrupted; the same command with --resume goes on\n")
-        raise typer.Exit(130) from error
     sys.stdout.write("".join(f"{path}\n" for path in paths))
 
 

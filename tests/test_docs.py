@@ -16,8 +16,9 @@ from rich.console import Console
 from core import errors
 from core.data.manifest import COLUMNS, REQUIRED
 from simulations.config import SimulationConfig
+from simulations.exits import INTERRUPTED
 from simulations.experiment import simulate
-from simulations.run import INTERRUPTED, command
+from simulations.run import command
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
