@@ -1,6 +1,6 @@
 """Measure, print a table, write JSON.
 
-    python -m simulations.bench [NAME ...] [--json FILE]
+    python -m simulations.bench [NAME ...] [--json FILE] [--markdown FILE]
 
 Every ratio is `baseline / ours`, of time or memory: above 1 is better for us. `docs/bench.md` says what each row means.
 """
@@ -17,7 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.files import write_json
+from core.evaluation import markdown
+from core.files import write_json, write_text
 from simulations.bench import folding, idle, reading, spectrum, start, steps
 from simulations.bench.rows import Row, Settings
 
@@ -44,6 +45,7 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="rows to measure; all without one")] = None,
     seconds: Annotated[float, typer.Option(help="for each side of each comparison", min=0.001)] = 5.0,
     output: Annotated[Path | None, typer.Option("--json", help="also write the rows to this file")] = None,
+    page: Annotated[Path | None, typer.Option("--markdown", help="also write the table to this file")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of torch", min=1)] = 1,
     small: Annotated[bool, typer.Option("--small", help="tiny sizes: to see that it works, not how fast")] = False,  # noqa: FBT002 -- a flag of the command line
 ) -> None:
@@ -63,25 +65,38 @@ def main(
     console.print(table_of(rows))
     if output is not None:
         write_json(output, [row.document() for row in rows])
+    if page is not None:
+        write_text(page, markdown_of(rows))
+
+
+HEAD = ("row", "ratio", "goal", "baseline", "ours", "on")
 
 
 def table_of(rows: list[Row]) -> Table:
     """What the command prints."""
-    table = Table(
-        "row", "ratio", "goal", "baseline and ours", "on", show_lines=True, title=f"torch {torch.__version__}"
-    )
+    table = Table(*HEAD, show_lines=True, title=f"torch {torch.__version__}")
     for row in rows:
-        sides = f"{row.baseline_name}: {_short(row.baseline, row.unit)}\n{row.ours_name}: {_short(row.ours, row.unit)}"
-        goal = {True: "met", False: "not met", None: "not measured"}[row.met]
-        threads = f"{row.threads} thread{'s' if row.threads > 1 else ''}"
-        table.add_row(
-            row.name,
-            "-" if row.ratio is None else f"{row.ratio:.3g}",
-            f"{row.goal:g}: {goal}",
-            f"not measured: {row.skipped}" if row.skipped else sides,
-            f"{row.sizes}; {threads}",
-        )
+        table.add_row(*cells(row))
     return table
+
+
+def markdown_of(rows: list[Row]) -> str:
+    """The same for a page."""
+    return f"torch {torch.__version__}\n\n{markdown.table(HEAD, [cells(row) for row in rows], words=(2, 3, 4, 5))}\n"
+
+
+def cells(row: Row) -> list[str]:
+    """A row's cells below `HEAD`."""
+    goal = {True: "met", False: "not met", None: "not measured"}[row.met]
+    threads = f"{row.threads} thread{'s' if row.threads > 1 else ''}"
+    return [
+        row.name,
+        "-" if row.ratio is None else f"{row.ratio:.3g}",
+        f"{row.goal:g}: {goal}",
+        f"not measured: {row.skipped}" if row.skipped else f"{row.baseline_name}: {_short(row.baseline, row.unit)}",
+        f"{row.ours_name}: {_short(row.ours, row.unit)}",
+        f"{row.sizes}; {threads}",
+    ]
 
 
 def _short(value: float | None, unit: str) -> str:
