@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from core.evaluation.drawing import Drawing
 
-MOST_PLAIN = 100_000
+MOST_PLAIN = 16_000
 """Bytes of data that a figure carries as plain CSV; more are packed by gzip, so that the page can still be mailed."""
 
 STYLE = """

@@ -11,6 +11,8 @@ from core.evaluation.scores import organs_of, probe_label, probes_of, score_of
 
 MOST_ROUNDS = 25
 """Rounds shown without a click."""
+MOST_FOLDED = 200
+"""Rounds shown at all; a page of more is heavy to mail."""
 
 
 def arms_section(metrics: Mapping[str, Any]) -> str:
@@ -111,7 +113,10 @@ def rounds_section(receipts: Sequence[Mapping[str, Any]], mix: Mapping[str, floa
         return section("Rounds", f"<p>{text(summary)}</p>", whole_table)
     failed = [row for row, receipt in zip(rows, receipts, strict=True) if _failed(receipt)]
     shown = table(head, failed, words=range(1, 6)) if failed else ""
-    return section("Rounds", f"<p>{text(summary)}</p>", shown, folded(f"All {len(receipts)} rounds", whole_table))
+    every = folded(f"All {len(receipts)} rounds", whole_table)
+    if len(receipts) > MOST_FOLDED:
+        every = "<p>Every round stands in <code>receipts.jsonl</code> beside this page.</p>"
+    return section("Rounds", f"<p>{text(summary)}</p>", shown, every)
 
 
 def _failed(receipt: Mapping[str, Any]) -> bool:
