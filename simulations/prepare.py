@@ -51,7 +51,7 @@ class Prepared:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over who is in which part and hospital, and every pixel; what a resumed run must find again."""
+        """SHA-256 over who is in which part and hospital, and every pixel of images and masks, for a resumed run."""
         hospital_of = {patient: name for name, held in self.hospitals.items() for patient in held}
         lines = [
             [
@@ -68,7 +68,11 @@ class Prepared:
         digest = hashlib.sha256(json.dumps(lines).encode())
         rows = np.arange(len(self.manifest.records))
         for start in range(0, len(rows), DIGEST_ROWS):
-            digest.update(self.cache.images(rows[start : start + DIGEST_ROWS]).tobytes())
+            part = rows[start : start + DIGEST_ROWS]
+            masked = np.array([row for row in part if self.manifest.records[row].mask], dtype=np.int64)
+            digest.update(self.cache.images(part).tobytes() + masked.tobytes())
+            if len(masked):
+                digest.update(self.cache.masks(masked).tobytes())
         return digest.hexdigest()
 
 

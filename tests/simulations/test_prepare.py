@@ -1,9 +1,12 @@
 """From a configuration to hospitals: who is held out, who has what, each hospital's own manifest."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from core.data.manifest import Record, load_manifest, write_manifest
 from core.errors import DataError
@@ -118,6 +121,22 @@ def test_the_digest_follows_patients_parts_and_hospitals(configure: Configure, p
     assert prepare(configure("seed=1"), progress=quiet).digest != prepared.digest
     other = configure("partition.kind=dirichlet", "partition.hospitals=2")
     assert prepare(other, progress=quiet).digest != prepared.digest
+
+
+def test_the_digest_follows_every_pixel_of_a_mask(
+    tiny_records: list[Record], configure: Configure, tmp_path: Path
+) -> None:
+    mask = tmp_path / "mask.png"
+    masked = [replace(tiny_records[0], mask=mask), *tiny_records[1:]]
+    write_manifest(masked, tmp_path / "masked.csv")
+    digests = set()
+    for filled in (3, 9):
+        pixels = np.zeros((24, 24), np.uint8)
+        pixels[:filled] = 255
+        Image.fromarray(pixels).save(mask)
+        overrides = (f"data.manifest={tmp_path / 'masked.csv'}", f"data.cache={tmp_path / f'cache-{filled}'}")
+        digests.add(prepare(configure(*overrides), progress=quiet).digest)
+    assert len(digests) == 2
 
 
 def test_every_odd_hospital_name_is_listed(tiny_records: list[Record], configure: Configure, tmp_path: Path) -> None:
