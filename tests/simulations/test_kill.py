@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ ALL = f"arms=[{','.join(ARMS)}]"
 
 def start(config_file: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "simulations/run.py", "--config", str(config_file), *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # A test runner that was started in the background would hand down that Ctrl-C is ignored.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed
+    )
 
 
 def kill_when_there(process: subprocess.Popen[str], path: Path) -> None:
