@@ -18,7 +18,7 @@ from simulations.deadline import deadline_in
 from simulations.display import Display
 from simulations.outputs import write_outputs
 from simulations.prepare import prepare, write_sites
-from simulations.results import BySeed, load_result
+from simulations.results import BySeed
 from simulations.run_folder import alone_in, check_folder, check_inputs, clear
 from simulations.score import Scorer, train_and_score
 from simulations.verdict import verdict
@@ -71,15 +71,7 @@ def _train_all(benches: list[Bench], scorer: Scorer) -> BySeed:
     at_once = benches[0].config.sim.arms_at_once
     if at_once > 1:
         train_at_once(benches, processes=at_once)
-    results: BySeed = {}
-    for bench in benches:
-        results[bench.seed] = {}
-        for name in bench.names():
-            train_and_score(bench, name, scorer)
-            found = load_result(bench.arms / name)
-            assert found is not None
-            results[bench.seed][name] = found
-    return results
+    return {bench.seed: {name: train_and_score(bench, name, scorer) for name in bench.names()} for bench in benches}
 
 
 def _receipts(benches: list[Bench]) -> list[dict[str, Any]]:

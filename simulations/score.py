@@ -19,7 +19,7 @@ from core.models.build import build_model
 from core.objectives.dual_mim import DualMIM
 from simulations.arms import Bench
 from simulations.config import SegmentationConfig, TaskConfig
-from simulations.results import Scored, load_result, save_result
+from simulations.results import Scored, Trained, load_result, save_result
 
 SPLITS = ("train", "validation", "test")
 
@@ -136,12 +136,16 @@ class Scorer:
         return self._bench.prepared.manifest.records[row]
 
 
-def train_and_score(bench: Bench, name: str, scorer: Scorer) -> None:
+def train_and_score(bench: Bench, name: str, scorer: Scorer) -> tuple[Trained, Scored]:
     """Train and score one arm and keep the result; a finished one stays as it is."""
-    if load_result(bench.arms / name) is None:
-        bench.deadline.check(f"the start of {name}")
-        trained = bench.train(name)
-        save_result(bench.arms / name, trained, scorer.score(trained.model))
+    folder = bench.arms / name
+    if (found := load_result(folder)) is not None:
+        return found
+    bench.deadline.check(f"the start of {name}")
+    trained = bench.train(name)
+    scored = scorer.score(trained.model)
+    save_result(folder, trained, scored)
+    return trained, scored
 
 
 def labelled(task: TaskConfig, records: list[tuple[int, Record]]) -> tuple[list[int], list[int]]:
