@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
 
@@ -132,9 +132,10 @@ def test_no_number_comes_of_an_int8_block_that_holds_none(value: float) -> None:
 
 
 @given(st.binary(min_size=7, max_size=7))
+@example(b"\x00\x00\x81\x7f\x00\x00\x00")  # a scale that is a signalling NaN
 def test_whatever_int8_bytes_come_off_the_wire_decode_without_a_warning(content: bytes) -> None:
-    scale, values = np.frombuffer(content[:4], "<f4").astype(np.float64), np.frombuffer(content[4:], np.int8)
     with np.errstate(invalid="ignore"):
+        scale, values = np.frombuffer(content[:4], "<f4").astype(np.float64), np.frombuffer(content[4:], np.int8)
         expected = values * scale / 127
     found = INT8.decode(np.frombuffer(content, np.uint8), np.zeros(3, np.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-15)
