@@ -12,6 +12,7 @@ image analysis", Medical Image Analysis 96:103202, 2024, arXiv:2401.00153.
 He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, arXiv:2111.06377 (visible patches only).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -152,18 +153,37 @@ class Encoder(nn.Module):
         Raises:
             DataError: the images have another side or another number of channels.
         """
-        side, channels = self.config.side, self.config.channels
-        if x_BCHW.shape[1] not in (1, channels) or x_BCHW.shape[2:] != (side, side):
-            raise DataError(
-                f"the encoder takes images of {side} x {side} pixels and 1 or {channels} channels, "
-                f"got {tuple(x_BCHW.shape)}"
-            )
+        self._check(x_BCHW)
         x_BTD = self.cls_token(self.patch_embed(x_BCHW, visible_BV))
         bias_BHTT = self.rel_pos_bias(visible_BV)
         for block in self.blocks:
             x_BTD = block(x_BTD, bias_BHTT)
         tokens_BTD: Tensor = self.norm(x_BTD)
         return tokens_BTD
+
+    def _check(self, x_BCHW: Tensor) -> None:
+        side, channels = self.config.side, self.config.channels
+        if x_BCHW.shape[1] not in (1, channels) or x_BCHW.shape[2:] != (side, side):
+            raise DataError(
+                f"the encoder takes images of {side} x {side} pixels and 1 or {channels} channels, "
+                f"got {tuple(x_BCHW.shape)}"
+            )
+
+    def hidden(self, x_BCHW: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+        """Tokens (B, 1 + N, D) after each of these blocks (from 0, no final norm); -1 is what `forward` returns.
+
+        Raises:
+            DataError: as `forward`.
+        """
+        self._check(x_BCHW)
+        x_BTD = self.cls_token(self.patch_embed(x_BCHW, None))
+        bias_1HTT = self.rel_pos_bias(None)
+        found: dict[int, Tensor] = {}
+        for number, block in enumerate(self.blocks):
+            x_BTD = block(x_BTD, bias_1HTT)
+            found[number] = x_BTD
+        found[-1] = self.norm(x_BTD)
+        return [found[number] for number in blocks]
 
     def features(self, x_BCHW: Tensor) -> Tensor:
         """One vector an image, (B, D): the mean of the patch tokens after the norm."""

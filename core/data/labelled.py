@@ -1,0 +1,88 @@
+"""The images of one split of a task, with what is to be predicted for each.
+
+Shape legend: N images, S side as cached, E side of the encoder's input.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.cache import ImageCache
+from core.data.manifest import Manifest
+from core.errors import DataError
+from core.training.task import Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labelled:
+    """Images of one split, in one order; what a task does not have is None."""
+
+    images_NSS: NDArray[np.uint8]
+    """(N, S, S), 0 to 255."""
+    patients_N: NDArray[np.str_]
+    """(N,), the patient of each image."""
+    masks_NSS: NDArray[np.uint8] | None = None
+    """(N, S, S), 0 and 1; segmentation."""
+    labels_N: NDArray[np.int64] | None = None
+    """(N,), number of the class in the task's list; classification."""
+    names_N: NDArray[np.str_] | None = None
+    """(N,), the file of each image, relative to its manifest; for pages that show them."""
+
+    def __post_init__(self) -> None:
+        """Check that the arrays belong together; raises DataError."""
+        shape = self.images_NSS.shape
+        good = len(shape) == 3 and self.patients_N.shape == shape[:1]
+        good &= self.masks_NSS is None or self.masks_NSS.shape == shape
+        good &= all(own is None or own.shape == shape[:1] for own in (self.labels_N, self.names_N))
+        if not good:
+            raise DataError("labelled images: give one patient, and one mask or label of the task's kind, an image")
+        if self.masks_NSS is not None and self.masks_NSS.size and self.masks_NSS.max() > 1:
+            raise DataError(f"labelled images: masks hold {self.masks_NSS.max()}; give 0 and 1 only")
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self.images_NSS)
+
+    def at(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "Labelled":
+        """The images at these positions, or where the mask is true, in that order."""
+        own = {name: getattr(self, name) for name in ("masks_NSS", "labels_N", "names_N")}
+        return Labelled(
+            images_NSS=self.images_NSS[rows],
+            patients_N=self.patients_N[rows],
+            **{name: None if value is None else value[rows] for name, value in own.items()},
+        )
+
+    def of(self, patients: Collection[str]) -> "Labelled":
+        """The images of these patients, in the same order."""
+        return self.at(np.isin(self.patients_N, list(patients)))
+
+
+def labelled_images(task: Task, manifest: Manifest, cache: ImageCache, rows: Sequence[int]) -> Labelled:
+    """Those of the manifest's rows that the task is about; a row without its label or mask is left out.
+
+    For enhancement every image of the task's data set and organ counts: the image itself is what is to be restored.
+    """
+    number = {word: position for position, words in enumerate(task.classes) for word in words.split("|")}
+    kept, labels = [], []
+    for row in rows:
+        record = manifest.records[row]
+        value = record.label if task.column == "label" else record.organ
+        if task.dataset not in ("", record.dataset) or task.organ not in ("", record.organ):
+            continue
+        if task.kind == "classification" and value not in number:
+            continue
+        if task.kind == "segmentation" and not cache.has_mask(row):
+            continue
+        kept.append(row)
+        labels.append(number.get(value, -1))
+    rows_N = np.array(kept, dtype=np.int64)
+    records = [manifest.records[row] for row in kept]
+    return Labelled(
+        images_NSS=cache.images(rows_N),
+        patients_N=np.array([record.patient for record in records], dtype=np.str_),
+        names_N=np.array([record.image.name for record in records], dtype=np.str_),
+        masks_NSS=cache.masks(rows_N) if task.kind == "segmentation" else None,
+        labels_N=np.array(labels, dtype=np.int64) if task.kind == "classification" else None,
+    )

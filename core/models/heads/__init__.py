@@ -1,0 +1,1 @@
+"""What stands behind the encoder in a downstream task."""
