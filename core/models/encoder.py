@@ -2,7 +2,8 @@
 
 The layout is that of the released USFM checkpoint and of timm's `Beit(use_rel_pos_bias=False,
 use_shared_rel_pos_bias=True, init_values=0.1)`; `core.models.timm_layout` maps the keys both ways. Unlike timm's class
-it can encode some patches only, and every parameter lives in a leaf module.
+it can encode some patches only, and every parameter lives in a leaf module. With `position` absolute it is a plain ViT
+instead, so that the weights of MAE and URFM can stand beside ours.
 
 Shape legend: B batch, C channels, H W image sides, P patch side, N patches, V visible patches, T tokens, D width.
 
@@ -22,6 +23,7 @@ from core.errors import ConfigError, DataError
 from core.models.layers import (
     NORM_EPS,
     Block,
+    PositionEmbedding,
     PrependToken,
     RelativePositionBias,
     initialize,
@@ -30,6 +32,7 @@ from core.models.layers import (
 )
 from core.seeding import derive
 
+RELATIVE, ABSOLUTE = "relative", "absolute"
 _SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "custom": (0, 0, 0)}
 
 
@@ -52,9 +55,11 @@ class EncoderConfig:
     channels: int = 3
     """3, the public weights' layout (a grey image is repeated as a view), or 1."""
     layer_scale: float = 0.1
-    """Initial LayerScale factor, above 0; 0.1 in BEiT-Base and USFM."""
+    """Initial LayerScale factor, at least 0; 0.1 in BEiT-Base and USFM, 0 leaves LayerScale out."""
     drop_path: float = 0.0
     """Probability in [0, 1) of dropping the last block's branches; linear from 0 at the first block."""
+    position: str = RELATIVE
+    """relative (one bias table for all blocks; keys without bias), or absolute (a plain ViT's embedding; keys with)."""
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -77,10 +82,12 @@ class EncoderConfig:
             problems.append(f"encoder.side {self.side} is no positive multiple of encoder.patch {self.patch}")
         if self.channels not in (1, 3):
             problems.append(f"encoder.channels is {self.channels}; it must be 1 or 3")
-        if not self.layer_scale > 0.0:
-            problems.append(f"encoder.layer_scale is {self.layer_scale}; it must be above 0")
+        if not self.layer_scale >= 0.0:
+            problems.append(f"encoder.layer_scale is {self.layer_scale}; it must be 0 (none) or more")
         if not 0.0 <= self.drop_path < 1.0:
             problems.append(f"encoder.drop_path is {self.drop_path}; it must be in [0, 1)")
+        if self.position not in (RELATIVE, ABSOLUTE):
+            problems.append(f"encoder.position is {self.position!r}; choose {RELATIVE} or {ABSOLUTE}")
         if problems:
             raise ConfigError(problems)
 
@@ -133,10 +140,13 @@ class Encoder(nn.Module):
         depth, width = config.depth_, config.width_
         self.patch_embed = PatchEmbed(config)
         self.cls_token = PrependToken(width)
-        self.rel_pos_bias = RelativePositionBias(grid=config.grid, heads=config.heads_)
+        absolute = config.position == ABSOLUTE
+        self.pos_embed = PositionEmbedding(grid=config.grid, width=width) if absolute else None
+        self.rel_pos_bias = None if absolute else RelativePositionBias(grid=config.grid, heads=config.heads_)
         rates = [config.drop_path * number / max(1, depth - 1) for number in range(depth)]
         self.blocks = nn.ModuleList(
-            Block(width, heads=config.heads_, layer_scale=config.layer_scale, drop_path=rate) for rate in rates
+            Block(width, heads=config.heads_, layer_scale=config.layer_scale, drop_path=rate, key_bias=absolute)
+            for rate in rates
         )
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
 
@@ -155,7 +165,9 @@ class Encoder(nn.Module):
         """
         self._check(x_BCHW)
         x_BTD = self.cls_token(self.patch_embed(x_BCHW, visible_BV))
-        bias_BHTT = self.rel_pos_bias(visible_BV)
+        if self.pos_embed is not None:
+            x_BTD = self.pos_embed(x_BTD, visible_BV)
+        bias_BHTT = None if self.rel_pos_bias is None else self.rel_pos_bias(visible_BV)
         for block in self.blocks:
             x_BTD = block(x_BTD, bias_BHTT)
         tokens_BTD: Tensor = self.norm(x_BTD)
