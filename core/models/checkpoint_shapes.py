@@ -15,12 +15,13 @@ from torch import Tensor
 
 from core.errors import CheckpointError, ConfigError
 from core.models.checkpoint_layouts import Found
-from core.models.encoder import ABSOLUTE, RELATIVE, Encoder, EncoderConfig
+from core.models.encoder import Encoder, EncoderConfig, PlainConfig
 from core.models.layers import RelativePositionBias
 from core.models.timm_layout import depth_of, from_timm, is_absolute, is_scaled, timm_names, to_timm
 
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 """Heads of the published plain ViTs by width; no tensor of theirs tells."""
+_SHAPE = ("width_", "depth_", "heads_", "patch", "side", "channels")
 
 
 def shape_of(found: Found, *, document: Mapping[str, Any] | None, heads: int, name: str) -> EncoderConfig:
@@ -36,7 +37,9 @@ def shape_of(found: Found, *, document: Mapping[str, Any] | None, heads: int, na
         CheckpointError: keys are missing or unexpected, shapes or values do not fit; all are listed.
     """
     names = _whole(found, name=name)
-    config = _told(document, found, name=name) if document else _deduced(found, names, heads=heads, name=name)
+    config = _deduced(found, names, heads=heads or _heads_in(document), name=name)
+    if document is not None:
+        config = _told(document, deduced=config, name=name)
     with torch.device("meta"):
         expected = Encoder(config).state_dict()
     problems = _unfit(found.state, expected if found.layout == "release" else to_timm(expected))
@@ -68,7 +71,7 @@ def resize(state: Mapping[str, Tensor], config: EncoderConfig, *, side: int) -> 
 
     resized, wanted = dict(state), replace(config, side=side)
     grid = (wanted.grid, wanted.grid)
-    if config.position == ABSOLUTE:
+    if config.plain:
         embedding = resample_abs_pos_embed(state["pos_embed.weight"][None], list(grid), [config.grid, config.grid])
         resized["pos_embed.weight"] = embedding[0].contiguous()
     else:
@@ -94,13 +97,25 @@ def _whole(found: Found, *, name: str) -> dict[str, str]:
     return names
 
 
-def _told(document: Mapping[str, Any], found: Found, *, name: str) -> EncoderConfig:
+def _heads_in(document: Mapping[str, Any] | None) -> int:
+    """Heads that a release's document states; 0 if it leaves them to the size or states none."""
+    encoder = (document or {}).get("encoder")
+    heads = encoder.get("heads") if isinstance(encoder, dict) else 0
+    return heads if type(heads) is int and heads > 0 else 0
+
+
+def _told(document: Mapping[str, Any], *, deduced: EncoderConfig, name: str) -> EncoderConfig:
+    """What a release's document says, which must be what its tensors say."""
     try:
-        config = EncoderConfig(**document["encoder"])
-    except (TypeError, ConfigError) as error:
+        config = type(deduced)(**document["encoder"])
+        same = [(getattr(config, field), getattr(deduced, field)) for field in _SHAPE]
+    except (TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{name}: its document names no encoder that this code knows ({error})") from error
-    if config.depth_ != depth_of(found.state):
-        raise CheckpointError(f"{name}: its document says {config.depth_} blocks, it has {depth_of(found.state)}")
+    unlike = [
+        f"{field} {said}, not {found}" for field, (said, found) in zip(_SHAPE, same, strict=True) if said != found
+    ]
+    if unlike or (config.layer_scale > 0) != (deduced.layer_scale > 0):
+        raise CheckpointError(f"{name}: its document says {unlike or 'another LayerScale'}; take the file as released")
     return config
 
 
@@ -123,7 +138,7 @@ def _deduced(found: Found, names: Mapping[str, str], *, heads: int, name: str) -
         problems.append(f"the number of heads of a plain ViT {width} wide is not in the file; give `heads`")
     try:
         if not problems:
-            return EncoderConfig(
+            return (PlainConfig if absolute else EncoderConfig)(
                 size="custom",
                 width=width,
                 depth=depth_of(found.state),
@@ -132,7 +147,6 @@ def _deduced(found: Found, names: Mapping[str, str], *, heads: int, name: str) -
                 side=patch * grid,
                 channels=channels,
                 layer_scale=0.1 if is_scaled(found.state) else 0.0,
-                position=ABSOLUTE if absolute else RELATIVE,
             )
     except ConfigError as error:
         problems.extend(error.problems)
@@ -176,7 +190,7 @@ def _unfit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[
 
 def _unlike_indices(indices: Mapping[str, Tensor], config: EncoderConfig) -> list[str]:
     """Tables of relative positions that order the bias rows otherwise than this encoder does."""
-    if not indices or config.position == ABSOLUTE:
+    if not indices or config.plain:
         return []
     ours = RelativePositionBias(grid=config.grid, heads=1).index(None)[0]
     return [

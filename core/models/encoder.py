@@ -2,7 +2,7 @@
 
 The layout is that of the released USFM checkpoint and of timm's `Beit(use_rel_pos_bias=False,
 use_shared_rel_pos_bias=True, init_values=0.1)`; `core.models.timm_layout` maps the keys both ways. Unlike timm's class
-it can encode some patches only, and every parameter lives in a leaf module. With `position` absolute it is a plain ViT
+it can encode some patches only, and every parameter lives in a leaf module. Given a `PlainConfig` it is a plain ViT
 instead, so that the weights of MAE and URFM can stand beside ours.
 
 Shape legend: B batch, C channels, H W image sides, P patch side, N patches, V visible patches, T tokens, D width.
@@ -15,6 +15,7 @@ He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, arXiv:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,6 @@ from core.models.layers import (
 )
 from core.seeding import derive
 
-RELATIVE, ABSOLUTE = "relative", "absolute"
 _SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "custom": (0, 0, 0)}
 
 
@@ -58,8 +58,8 @@ class EncoderConfig:
     """Initial LayerScale factor, at least 0; 0.1 in BEiT-Base and USFM, 0 leaves LayerScale out."""
     drop_path: float = 0.0
     """Probability in [0, 1) of dropping the last block's branches; linear from 0 at the first block."""
-    position: str = RELATIVE
-    """relative (one bias table for all blocks; keys without bias), or absolute (a plain ViT's embedding; keys with)."""
+    plain: ClassVar[bool] = False
+    """Not a choice of a study: `PlainConfig` is for weights that others made."""
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -86,8 +86,6 @@ class EncoderConfig:
             problems.append(f"encoder.layer_scale is {self.layer_scale}; it must be 0 (none) or more")
         if not 0.0 <= self.drop_path < 1.0:
             problems.append(f"encoder.drop_path is {self.drop_path}; it must be in [0, 1)")
-        if self.position not in (RELATIVE, ABSOLUTE):
-            problems.append(f"encoder.position is {self.position!r}; choose {RELATIVE} or {ABSOLUTE}")
         if problems:
             raise ConfigError(problems)
 
@@ -110,6 +108,13 @@ class EncoderConfig:
     def grid(self) -> int:
         """Patches along a side."""
         return self.side // self.patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainConfig(EncoderConfig):
+    """A plain ViT's shape, as MAE and URFM have it: an embedding of places, no bias table, keys with a bias."""
+
+    plain: ClassVar[bool] = True
 
 
 class PatchEmbed(nn.Module):
@@ -140,12 +145,11 @@ class Encoder(nn.Module):
         depth, width = config.depth_, config.width_
         self.patch_embed = PatchEmbed(config)
         self.cls_token = PrependToken(width)
-        absolute = config.position == ABSOLUTE
-        self.pos_embed = PositionEmbedding(grid=config.grid, width=width) if absolute else None
-        self.rel_pos_bias = None if absolute else RelativePositionBias(grid=config.grid, heads=config.heads_)
+        self.pos_embed = PositionEmbedding(grid=config.grid, width=width) if config.plain else None
+        self.rel_pos_bias = None if config.plain else RelativePositionBias(grid=config.grid, heads=config.heads_)
         rates = [config.drop_path * number / max(1, depth - 1) for number in range(depth)]
         self.blocks = nn.ModuleList(
-            Block(width, heads=config.heads_, layer_scale=config.layer_scale, drop_path=rate, key_bias=absolute)
+            Block(width, heads=config.heads_, layer_scale=config.layer_scale, drop_path=rate, key_bias=config.plain)
             for rate in rates
         )
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)

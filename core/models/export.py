@@ -18,7 +18,7 @@ from typing import Any
 from core.federation.tensors import digest_of
 from core.files import save_tensors, write_json
 from core.models.checkpoint_file import RELEASE_SCHEMA
-from core.models.encoder import ABSOLUTE, Encoder, EncoderConfig
+from core.models.encoder import Encoder, EncoderConfig
 from core.models.timm_layout import to_timm
 
 _BEIT, _VIT = "beit_base_patch16_224", "vit_base_patch16_224"
@@ -44,7 +44,6 @@ def export_timm(encoder: Encoder, folder: Path, *, meta: Mapping[str, Any]) -> N
 
 def timm_config(config: EncoderConfig) -> dict[str, Any]:
     """The content of `config.json`."""
-    absolute = config.position == ABSOLUTE
     model_args: dict[str, Any] = {
         "img_size": config.side,
         "patch_size": config.patch,
@@ -55,7 +54,7 @@ def timm_config(config: EncoderConfig) -> dict[str, Any]:
     if config.layer_scale:
         model_args["init_values"] = config.layer_scale
     # The final norm stands before the mean over patches, as in `Encoder.features`.
-    if absolute:
+    if config.plain:
         model_args |= {"fc_norm": False}
     else:
         model_args |= {
@@ -65,7 +64,7 @@ def timm_config(config: EncoderConfig) -> dict[str, Any]:
             "use_shared_rel_pos_bias": True,
         }
     return {
-        "architecture": _VIT if absolute else _BEIT,
+        "architecture": _VIT if config.plain else _BEIT,
         "num_classes": 0,
         "num_features": config.width_,
         "global_pool": "avg",

@@ -34,8 +34,8 @@ def test_a_given_number_overrides_the_size() -> None:
 
 def test_all_problems_are_listed_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        EncoderConfig(size="huge", side=100, patch=16, channels=2, layer_scale=-0.1, drop_path=1.0, position="sine")
-    assert len(caught.value.problems) == 6
+        EncoderConfig(size="huge", side=100, patch=16, channels=2, layer_scale=-0.1, drop_path=1.0)
+    assert len(caught.value.problems) == 5
 
 
 @pytest.mark.parametrize("fields", [{"size": "custom", "width": 64}, {"width": 100}, {"depth": -1}, {"side": 8}])
