@@ -5,6 +5,7 @@ import os
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def test_a_namespace_beside_the_weights_is_allowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_pickle_is_named_and_does_not_run(tmp_path: Path, zipped: bool) -> None:
+def test_code_in_a_pickle_is_named_and_does_not_run(tmp_path: Path, zipped: Any) -> None:
     path, trace = tmp_path / "a.pth", tmp_path / "ran"
     torch.save({"w": torch.ones(2), "x": _Bomb(trace)}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(CheckpointError, match=r"a\.pth: .*posix\.mkdir.*nothing of it was run.*safetensors"):
