@@ -94,7 +94,7 @@ def test_the_normalization_goes_with_the_weights(tmp_path: Path) -> None:
     export_timm(_encoder(CONFIGS[3]), tmp_path, meta={"normalization": IMAGENET})
     assert load_encoder(tmp_path / "model.safetensors").normalization == IMAGENET
     export_timm(_encoder(CONFIGS[3]), tmp_path, meta={"normalization": ["odd"]})
-    with pytest.raises(CheckpointError, match="says normalization .*unknown here"):
+    with pytest.raises(CheckpointError, match=r"says normalization .*unknown here"):
         load_encoder(tmp_path / "model.safetensors")
 
 
