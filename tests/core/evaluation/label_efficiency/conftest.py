@@ -57,19 +57,19 @@ def make_cells(
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cell() -> Callable[..., Cell]:
     """`make_cell`."""
     return make_cell
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cells() -> Callable[..., list[Cell]]:
     """`make_cells`."""
     return make_cells
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def study() -> Callable[..., Analysis]:
     """The analysis of some cells, of the small design unless it is changed."""
 
@@ -79,7 +79,7 @@ def study() -> Callable[..., Analysis]:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def whole(study: Callable[..., Analysis]) -> Analysis:
     """A study with all that pages can hold: a further task, an undefined budget, a hostile name of weights."""
     tasks = {"mass": "Dice", "head": "Dice", "lung": "balanced accuracy"}
@@ -94,7 +94,7 @@ def whole(study: Callable[..., Analysis]) -> Analysis:
     return study(made, arms=arms, tasks=tasks)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def report(whole: Analysis) -> StudyReport:
     """A report with an example of every kind."""
     image_SS = np.random.default_rng(0).random((16, 16))

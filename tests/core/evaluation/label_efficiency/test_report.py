@@ -5,6 +5,8 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from core.evaluation.label_efficiency.analysis import Analysis
 from core.evaluation.label_efficiency.examples import RULE
 from core.evaluation.label_efficiency.report import StudyReport, report_html, write_report
@@ -38,10 +40,16 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_every_section_is_there_and_every_tag_closed(report: StudyReport) -> None:
-    page = Page(report_html(report))
+@pytest.fixture(scope="module")
+def source(report: StudyReport) -> str:
+    """The page of a study with all that it can hold."""
+    return report_html(report)
+
+
+def test_every_section_is_there_and_every_tag_closed(source: str) -> None:
+    page = Page(source)
     assert page.open == []
-    headings = re.findall(r"<h2>(.*?)</h2>", report_html(report))
+    headings = re.findall(r"<h2>(.*?)</h2>", source)
     assert headings == ["Goals", "Scores over labelled patients", "Gains over random weights", "Gain kept",
                         "Labels that are saved", "Example predictions", "Cost", "Not measured", "Limits",
                         "Repeat it"]  # fmt: skip
@@ -50,8 +58,7 @@ def test_every_section_is_there_and_every_tag_closed(report: StudyReport) -> Non
         assert said in page.text
 
 
-def test_the_page_fetches_nothing_and_names_stay_text(report: StudyReport) -> None:
-    source = report_html(report)
+def test_the_page_fetches_nothing_and_names_stay_text(source: str) -> None:
     page = Page(source)
     assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
@@ -64,8 +71,8 @@ def test_the_page_fetches_nothing_and_names_stay_text(report: StudyReport) -> No
     assert "secret" not in source  # no test patient is named
 
 
-def test_every_picture_has_words_and_every_figure_its_data(report: StudyReport) -> None:
-    page = Page(report_html(report))
+def test_every_picture_has_words_and_every_figure_its_data(source: str) -> None:
+    page = Page(source)
     count = [tag for tag, _ in page.tags].count
     assert count("figure") == count("figcaption") == count("a") == 4
     assert count("img") == 2 * (1 + 5) + (1 + 5) + (2 + 5)  # two masks, a class, a restored image; five arms
@@ -73,9 +80,9 @@ def test_every_picture_has_words_and_every_figure_its_data(report: StudyReport) 
     assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
 
 
-def test_the_page_and_the_data_are_written(report: StudyReport, tmp_path: Path) -> None:
+def test_the_page_and_the_data_are_written(report: StudyReport, source: str, tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", report)
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == report_html(report)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == source
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert names == ["further-tasks.csv", "gain-kept.csv", "gains.csv", "label-efficiency.csv"]
 
