@@ -1,0 +1,1 @@
+"""The label-efficiency study on one machine: encoders of every arm, fine-tuned for every task, budget and draw."""
