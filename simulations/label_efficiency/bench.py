@@ -165,6 +165,8 @@ def _tasks(config: LabelEfficiencyConfig) -> tuple[dict[str, Task], dict[str, st
             )
         except ConfigError as error:
             problems += [f"tasks.{name}: {problem}" for problem in error.problems]
+    problems += [f"tasks.{name}: tuning.patience must be 0 here, since every arm gets the same steps"
+                 for name, task in tasks.items() if task.tuning.patience]  # fmt: skip
     if problems:
         raise ConfigError(problems)
     return tasks, texts

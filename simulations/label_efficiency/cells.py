@@ -11,18 +11,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.errors import CheckpointError, TrainingError
+from core.errors import CheckpointError, DataError, TrainingError
 from core.evaluation.downstream import evaluate
 from core.evaluation.gain import ByPatient
 from core.evaluation.label_efficiency.budgets import Budget, Undefined
 from core.evaluation.label_efficiency.cells import Cell, cell_from
 from core.evaluation.metrics.score import TaskScore
-from core.files import write_json
+from core.files import write_bytes, write_json
 from core.training.fit import fit
 from core.training.fitted import Fitted
 from simulations.label_efficiency.bench import Bench, opened
 from simulations.label_efficiency.encoders import encoder_name, read_encoder
-from simulations.label_efficiency.examples import keep_examples
+from simulations.label_efficiency.examples import examples_path, keep_examples
 
 SCHEMA_VERSION = 1
 
@@ -116,7 +116,8 @@ def read_cell(job: Job) -> Found | None:
 def compute_cell(folder: Path, job: Job) -> None:
     """Fine-tune, score and write one cell.
 
-    Training that does not stay finite is a cell without a value, since one arm's weights must not end the study.
+    Training that does not stay finite, or that has nothing to learn, is a cell without a value and with its reason:
+    one arm's weights must not end the study.
 
     Raises:
         UsfmError: What the encoder's file, the images or the disk raise.
@@ -132,14 +133,23 @@ def compute_cell(folder: Path, job: Job) -> None:
             read_encoder(folder, job.encoder), train, data.validation,
             task=data.task, seed=bench.seed(job.task, "fit", job.draw), steps=job.steps,
         )  # fmt: skip
-    except TrainingError as error:
+    except (DataError, TrainingError) as error:
         _write(job, replace(_no_value(job, str(error)), patients=len(job.patients)), {})
         return
     seed = bench.seed(job.task, "evaluate")
     score = evaluate(fitted, data.test, seed=seed)
     validation = evaluate(fitted, data.validation, seed=seed) if len(data.validation) else None
-    keep_examples(bench, fitted, task=job.task, arm=job.arm, budget=job.budget, draw=job.draw)
+    keep_examples(bench, fitted, job.path, task=job.task, budget=job.budget, draw=job.draw)
     _write(job, _cell(job, fitted, score), validation.by_patient if validation else {})
+
+
+def adopt_cell(job: Job, other: Job) -> None:
+    """Make a finished cell that was computed for something else, with the same key, the cell of a job."""
+    if job.path.exists() or read_cell(other) is None:
+        return
+    if (shown := examples_path(other.path)).exists():
+        write_bytes(examples_path(job.path), shown.read_bytes())
+    write_bytes(job.path, other.path.read_bytes())
 
 
 def _cell(job: Job, fitted: Fitted, score: TaskScore) -> Cell:

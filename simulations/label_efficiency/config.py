@@ -72,8 +72,6 @@ class StudyEvaluation:
 
     bootstrap: int = 2000
     """Draws of the paired bootstrap over patients and draws; at least 100."""
-    examples: int = 3
-    """Test images a task whose predictions are kept for the report; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +96,8 @@ class LabelEfficiencyConfig:
     arms: list[str] = field(default_factory=lambda: list(ARMS))
     public: dict[str, str] = field(default_factory=dict)
     """Further arms: a name to a file of weights (`core.models.weights`)."""
+    public_side: int = 0
+    """Pixels on a side of the images that given weights see; 0 for those that they were trained with."""
     draws: int = 3
     """Draws of labelled patients, each with a fine-tuning seed of its own; 3 or more for a claim."""
     budgets: list[Any] = field(default_factory=lambda: [8, 32, 128, "all"])
@@ -124,8 +124,9 @@ class LabelEfficiencyConfig:
             yield f"name must be 1 to 64 letters, digits, dots, dashes or underscores, got {self.name!r}"
         places = {"convergence.": self.convergence, "evaluation.": self.evaluation}
         for name, least, most in (
-            ("threads", 1, 256), ("processes", 1, 256), ("draws", 2, 1000), ("convergence.max_doublings", 0, 10),
-            ("convergence.draws", 1, self.draws), ("evaluation.bootstrap", 100, 10**6), ("evaluation.examples", 0, 20),
+            ("threads", 1, 256), ("processes", 1, 256), ("draws", 2, 1000), ("public_side", 0, 2048),
+            ("convergence.max_doublings", 0, 10),
+            ("convergence.draws", 1, self.draws), ("evaluation.bootstrap", 100, 10**6),
         ):  # fmt: skip
             section, dot, own = name.rpartition(".")
             value = getattr(places.get(section + dot, self), own)

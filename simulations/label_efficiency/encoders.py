@@ -79,7 +79,7 @@ def _sources(bench: Bench, run: Path | None) -> Iterator[tuple[str, Encoder]]:
             bench.simulation.encoder, seed=derive(draw, "init", "encoder")
         )
     for name, path in config.public.items():
-        yield f"{PUBLIC}{name}", load_encoder(Path(path)).encoder
+        yield f"{PUBLIC}{name}", load_encoder(Path(path), side=config.public_side or None).encoder
     if run is None:
         return
     trained = [arm for arm in ("federated", "centralized") if arm in config.arms]
