@@ -51,6 +51,7 @@ class Example:
 
     task: str
     patient: str
+    """For messages; no page shows it."""
     budget: Budget
     image_SS: Picture
     truth_SS: NDArray[np.bool_] | None = None
@@ -97,7 +98,7 @@ def example_row(example: Example) -> str:
         value = f" {share(one.score)}" if one.score is not None else "" if one.said else f" {NONE}"
         cells.append(_picture(example, f"{arm_name(arm)}{value}{_said(one.said)}",
                               outlined(shown, example.truth_SS, one.mask_SS)))  # fmt: skip
-    heading = f"{words(example.task)}, {budget_label(example.budget)} (test patient {example.patient})"
+    heading = f"{words(example.task)}, {budget_label(example.budget)}"
     columns = f"--n: {max(len(cells), 4)}; --m: 2"  # on a screen; on a phone
     return f'<h3>{text(heading)}</h3>\n<div class="row" style="{columns}">{"".join(cells)}</div>'
 
@@ -110,9 +111,7 @@ def _picture(example: Example, name: str, source: str) -> str:
     return f'<div><img src="{source}" alt="{text(f"{words(example.task)}, {name}")}">{text(name)}</div>'
 
 
-def outlined(
-    image_SS: Picture, truth_SS: NDArray[np.bool_] | None, predicted_SS: NDArray[np.bool_] | None
-) -> str:
+def outlined(image_SS: Picture, truth_SS: NDArray[np.bool_] | None, predicted_SS: NDArray[np.bool_] | None) -> str:
     """A `data:` address of the image, enlarged by a whole factor, with outlines: the truth yellow, a prediction blue.
 
     Outlines run inside the mask's edge, one pixel of the enlarged picture wide for the truth and three for the
@@ -120,7 +119,7 @@ def outlined(
     """
     factor = -(-SHOWN_SIDE // image_SS.shape[0])
     grey_EE = np.kron(np.nan_to_num(np.asarray(image_SS, np.float64)), np.ones((factor, factor)))
-    colour_EEC = np.repeat(grey_EE[..., None], 3, axis=2)
+    colour_EEC: NDArray[np.float64] = np.repeat(grey_EE[..., None], 3, axis=2)
     for mask_SS, colour, width in ((predicted_SS, PREDICTION, 3), (truth_SS, TRUTH, 1)):
         if mask_SS is not None:
             mask_EE = np.kron(np.asarray(mask_SS, bool), np.ones((factor, factor), bool))

@@ -1,6 +1,6 @@
 """The study's figures: scores over labelled patients, tasks with one budget, gains, and the share that is kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -47,22 +47,8 @@ def _panel(axis: Axes, analysis: Analysis, task: str, drawn: dict[str, Any]) -> 
     }
     arms = analysis.design.arms
     for position, arm in enumerate(arms):
-        look, label = arm_look(arm), arm_name(arm)
-        points = [(places[budget], found) for budget in places
-                  if (found := analysis.scores[task, arm, budget]).value is not None]  # fmt: skip
-        x, (values, lows, highs) = [place for place, _ in points], _columns(points)
-        if len(points) > 1:
-            axis.fill_between(x, lows, highs, color=look.colour, alpha=0.13, linewidth=0)
-        aside = [place * 1.025 ** (position - len(arms) / 2) for place in x]  # so that bars do not hide one another
-        axis.vlines(aside, lows, highs, color=look.colour, linewidth=1.1)
-        for place, budget in zip(aside, [one for one in places if analysis.scores[task, arm, one].value is not None],
-                                 strict=True):  # fmt: skip
-            own = [cell.value for cell in analysis.grid.runs((task, arm, budget))]
-            axis.plot([place] * len(own), own, ".", color=look.colour, markersize=3.5, alpha=0.6)
-        (line,) = axis.plot(aside, values, look.dash, color=look.colour, marker=look.marker, linewidth=look.width,
-                            markersize=5.5)  # fmt: skip
-        if points:
-            drawn.setdefault(label, line)
+        # Marks stand a little aside, so that equal ones do not hide one another; the band is where it belongs.
+        _arm(axis, analysis, task, arm, places, aside=1.025 ** (position - (len(arms) - 1) / 2), drawn=drawn)
     axis.set_xscale("log")
     names = [f"\nall: {place}" if budget == "all" else str(budget) for budget, place in places.items()]
     axis.set_xticks([*places.values()], names)
@@ -71,24 +57,49 @@ def _panel(axis: Axes, analysis: Analysis, task: str, drawn: dict[str, Any]) -> 
     axis.set_ylabel(plain(analysis.design.tasks[task]))
 
 
-def _columns(points: Sequence[tuple[int, Estimate]]) -> tuple[list[float], list[float], list[float]]:
-    """Values, lows and highs; an estimate with a value has both bounds."""
-    found = [(one.value or 0.0, one.low or 0.0, one.high or 0.0) for _, one in points]
-    return [one[0] for one in found], [one[1] for one in found], [one[2] for one in found]
+def _arm(
+    axis: Axes, analysis: Analysis, task: str, arm: str, places: Mapping[Budget, int], *, aside: float,
+    drawn: dict[str, Any],
+) -> None:  # fmt: skip
+    """One arm in one panel: its band, or a bar where it has one point, its line and the single draws."""
+    look = arm_look(arm)
+    found = {budget: one for budget in places if (one := analysis.scores[task, arm, budget]).value is not None}
+    if not found:
+        return
+    x = [places[budget] for budget in found]
+    values, lows, highs = ([getattr(one, name) for one in found.values()] for name in ("value", "low", "high"))
+    if len(found) > 1:
+        axis.fill_between(x, lows, highs, color=look.colour, alpha=0.13, linewidth=0)
+    else:
+        axis.vlines([place * aside for place in x], lows, highs, color=look.colour, linewidth=1.2)
+    for budget in found:
+        own = _draws(analysis, task, arm, budget)
+        axis.plot([places[budget] * aside] * len(own), own, ".", color=look.colour, markersize=3.5, alpha=0.6)
+    (line,) = axis.plot([place * aside for place in x], values, look.dash, color=look.colour, marker=look.marker,
+                        linewidth=look.width, markersize=5.5)  # fmt: skip
+    drawn.setdefault(arm_name(arm), line)
+
+
+def _draws(analysis: Analysis, task: str, arm: str, budget: Budget) -> list[float]:
+    """The values of the single draws."""
+    return [cell.value for cell in analysis.grid.runs((task, arm, budget)) if cell.value is not None]
 
 
 @mpl.rc_context(STYLE)
 def single(analysis: Analysis) -> Drawing | None:
     """A panel a task with one budget: arms as rows."""
-    tasks = [task for task in analysis.design.tasks if len(analysis.grid.budgets[task]) == 1 and _scored(analysis, task)]
+    tasks = [
+        task for task in analysis.design.tasks if len(analysis.grid.budgets[task]) == 1 and _scored(analysis, task)
+    ]
     if not tasks:
         return None
     figure, axes = new_figure((0.9 + 0.34 * len(analysis.design.arms)) * len(tasks), rows=len(tasks))
     for axis, task in zip(axes[:, 0], tasks, strict=True):
         (budget,) = analysis.grid.budgets[task]
-        rows = [(arm_name(arm), [_mark(analysis.scores[task, arm, budget], arm, draws=[
-            cell.value for cell in analysis.grid.runs((task, arm, budget)) if cell.value is not None
-        ])]) for arm in analysis.design.arms]  # fmt: skip
+        rows = []
+        for arm in analysis.design.arms:
+            mark = _mark(analysis.scores[task, arm, budget], arm, draws=_draws(analysis, task, arm, budget))
+            rows.append((arm_name(arm), [mark]))
         draw_marks(axis, rows)
         axis.set_title(plain(f"{words(task)}, {budget_label(budget)}", most=60))
         axis.set_xlabel(plain(analysis.design.tasks[task]))

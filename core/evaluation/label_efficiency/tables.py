@@ -27,8 +27,10 @@ def scores(analysis: Analysis, task: str | None = None) -> Table:
     rows = []
     for one in analysis.design.tasks if task is None else [task]:
         for arm in analysis.design.arms:
-            cells = [with_interval(found.document(), share) if found else NONE
-                     for found in (analysis.scores.get((one, arm, budget)) for budget in analysis.design.ordered)]
+            cells = [
+                with_interval(found.document(), share) if found else NONE
+                for found in (analysis.scores.get((one, arm, budget)) for budget in analysis.design.ordered)
+            ]
             rows.append([arm_name(arm), *cells] if task else [task_name(analysis, one), arm_name(arm), *cells])
     head = [*([] if task else ["task, metric"]), "arm", *map(budget_label, analysis.design.ordered)]
     return Table(head, rows if analysis.cells else [], words=() if task else (1,))  # fmt: skip
@@ -106,10 +108,18 @@ def goals(analysis: Analysis) -> Table:
 
 def cost(analysis: Analysis) -> Table:
     """Fine-tuning by task and arm, and in all: cells, time summed over processes, images drawn."""
+
     def row(names: Sequence[str], cells: Sequence[Cell]) -> list[str]:
         spent, images = sum(cell.seconds for cell in cells), sum(cell.images for cell in cells)
         speed = f"{images / spent:,.0f}" if spent > 0 else NONE
-        return [*names, count(len(cells)), seconds(spent), count(sum(cell.steps for cell in cells)), count(images), speed]
+        return [
+            *names,
+            count(len(cells)),
+            seconds(spent),
+            count(sum(cell.steps for cell in cells)),
+            count(images),
+            speed,
+        ]
 
     rows = [
         row([words(task), arm_name(arm)], own)
