@@ -7,9 +7,8 @@ from typing import Any
 
 from core.errors import ConfigError
 from simulations.config import RUN_NAME
+from simulations.label_efficiency import STUDY
 
-STUDY = "label_efficiency"
-"""What the key `study` of a configuration file says."""
 FLOOR, LOCAL_ARM, LOCAL_BEST = "random_init", "local", "local_best"
 ARMS = (FLOOR, LOCAL_ARM, LOCAL_BEST, "federated", "centralized")
 PUBLIC = "public:"
