@@ -160,9 +160,7 @@ def _tasks(config: LabelEfficiencyConfig) -> tuple[dict[str, Task], dict[str, st
         overrides = [*fields, *own.overrides, f"name={name}"]
         path = None if inline else found(str(own.task))
         try:
-            tasks[name], texts[f"{TASKS_FOLDER}/{name}.yaml"] = configuration.load(
-                Task, path=path, overrides=overrides
-            )
+            tasks[name], texts[f"{TASKS_FOLDER}/{name}.yaml"] = configuration.load(Task, path=path, overrides=overrides)
         except ConfigError as error:
             problems += [f"tasks.{name}: {problem}" for problem in error.problems]
     problems += [f"tasks.{name}: tuning.patience must be 0 here, since every arm gets the same steps"

@@ -11,7 +11,7 @@ task: an encoder that needs fewer steps does not lose by it, since validation pa
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,12 @@ class Tried:
     """One number of steps."""
 
     steps: int
-    value: float | None
-    """Validation score, mean over draws; None where there is none."""
-    low: float | None
-    high: float | None
+    score: Interval | None
+    """Of validation patients, mean over draws; None where there is none."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"steps": self.steps} | (self.score._asdict() if self.score else dict.fromkeys(Interval._fields))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +55,8 @@ class Steps:
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self)
+        told = {"steps": self.steps, "converged": self.converged, "note": self.note}
+        return {**told, "tried": [one.document() for one in self.tried]}
 
 
 def find_steps(bench: Bench, digests: Mapping[str, str], compute: Compute) -> dict[str, Steps]:
@@ -84,20 +87,15 @@ def find_steps(bench: Bench, digests: Mapping[str, str], compute: Compute) -> di
 
 def decide(tried: Sequence[Tried], *, last: bool) -> Steps | None:
     """What the scores of so many steps, each number twice the one before, say; None where more are to be tried."""
-    now = tried[-1]
-    if now.value is None:
+    now, before = tried[-1], tried[-2] if len(tried) > 1 else None
+    if now.score is None:
         return Steps(steps=tried[0].steps, converged=None, tried=tuple(tried), note="no score of validation patients")
-    if len(tried) > 1 and _is_enough(tried[-2], now.value):
-        return Steps(steps=tried[-2].steps, converged=True, tried=tuple(tried))
+    if before and before.score and now.score.value - before.score.value < (before.score.high - before.score.low) / 2:
+        return Steps(steps=before.steps, converged=True, tried=tuple(tried))
     if last:
-        note = f"the score still rose from {tried[-2].steps} to {now.steps} steps"
+        note = f"the score still rose with the last doubling, to {now.steps} steps"
         return Steps(steps=now.steps, converged=False, tried=tuple(tried), note=note)
     return None
-
-
-def _is_enough(before: Tried, value: float) -> bool:
-    assert before.value is not None and before.low is not None and before.high is not None
-    return value - before.value < (before.high - before.low) / 2
 
 
 def trial_jobs(bench: Bench, digests: Mapping[str, str], task: str, *, steps: int) -> list[Job]:
@@ -111,10 +109,9 @@ def trial_jobs(bench: Bench, digests: Mapping[str, str], task: str, *, steps: in
 
 def _tried(bench: Bench, task: str, steps: int, scores: Sequence[ByPatient]) -> Tried:
     if not all(scores):
-        return Tried(steps=steps, value=None, low=None, high=None)
+        return Tried(steps=steps, score=None)
     seed = bench.seed(task, "convergence")
-    one = interval_of(scores, seed=seed, bootstrap=bench.config.evaluation.bootstrap)
-    return Tried(steps=steps, value=one.value, low=one.low, high=one.high)
+    return Tried(steps=steps, score=interval_of(scores, seed=seed, bootstrap=bench.config.evaluation.bootstrap))
 
 
 def interval_of(scores: Sequence[ByPatient], *, seed: int, bootstrap: int) -> Interval:

@@ -9,7 +9,7 @@ from core.errors import CheckpointError, ConfigError
 from core.evaluation.arms import LOCAL
 from core.federation.tensors import Tensors, digest_of, load_state, state_of
 from core.files import load_tensors, save_tensors, write_json
-from core.models.encoder import Encoder, EncoderConfig, build_encoder
+from core.models.encoder import Encoder, EncoderConfig, PlainConfig, build_encoder
 from core.models.weights import load_encoder
 from core.seeding import derive
 from simulations.label_efficiency.bench import Bench
@@ -58,7 +58,7 @@ def make_encoders(bench: Bench, run: Path | None) -> dict[str, str]:
     kept = _kept(bench.folder / "encoders.json", digests)
     for name, encoder in encoders.items():
         if not (kept and _path(bench.folder, name).exists()):
-            meta = {"schema_version": SCHEMA_VERSION, "encoder": asdict(encoder.config), "sha256": digests[name]}
+            meta = {"schema_version": SCHEMA_VERSION, "encoder": asdict(encoder.config), "plain": encoder.config.plain}
             save_tensors(_path(bench.folder, name), state_of(encoder), meta=meta)
     write_json(bench.folder / "encoders.json", digests)
     return digests
@@ -67,7 +67,8 @@ def make_encoders(bench: Bench, run: Path | None) -> dict[str, str]:
 def read_encoder(folder: Path, name: str) -> Encoder:
     """An encoder that `make_encoders` wrote."""
     tensors, meta = load_tensors(_path(folder, name), schema=SCHEMA_VERSION)
-    encoder = build_encoder(EncoderConfig(**meta["encoder"]), seed=0)
+    kind = PlainConfig if meta["plain"] else EncoderConfig
+    encoder = build_encoder(kind(**meta["encoder"]), seed=0)
     load_state(encoder, tensors)
     return encoder
 
@@ -75,8 +76,9 @@ def read_encoder(folder: Path, name: str) -> Encoder:
 def _sources(bench: Bench, run: Path | None) -> Iterator[tuple[str, Encoder]]:
     config = bench.config
     for draw in range(config.draws):
-        yield encoder_name(bench, FLOOR, draw=draw), build_encoder(
-            bench.simulation.encoder, seed=derive(draw, "init", "encoder")
+        yield (
+            encoder_name(bench, FLOOR, draw=draw),
+            build_encoder(bench.simulation.encoder, seed=derive(draw, "init", "encoder")),
         )
     for name, path in config.public.items():
         yield f"{PUBLIC}{name}", load_encoder(Path(path), side=config.public_side or None).encoder
@@ -114,8 +116,9 @@ def _load(encoder: Encoder, tensors: Tensors, *, place: Path) -> None:
     try:
         load_state(encoder, tensors)
     except RuntimeError as error:  # what torch raises for names or shapes of another model
+        told = " ".join(str(error).split())
         raise CheckpointError(
-            f"{place}: its model is not that of the run's config.yaml ({' '.join(str(error).split())}); copy the run again"
+            f"{place}: its model is not that of the run's config.yaml ({told}); copy the run again"
         ) from error
 
 

@@ -45,12 +45,10 @@ def keep_examples(bench: Bench, fitted: Fitted, path: Path, *, task: str, budget
         return
     first = data.test.at(first_images(data.test))
     made = predict(fitted.model, first.images_NSS, task=fitted.task)
-    if fitted.task.kind == "segmentation":
-        made_N = (made >= fitted.threshold).astype(np.uint8)
-    else:
-        made_N = made
+    inside = fitted.task.kind == "segmentation"
+    kept = (made >= fitted.threshold).astype(np.uint8) if inside else made
     meta = {"schema_version": SCHEMA_VERSION, "patients": first.patients_N.tolist()}
-    save_tensors(examples_path(path), {"predicted": made_N}, meta=meta)
+    save_tensors(examples_path(path), {"predicted": kept}, meta=meta)
 
 
 def first_images(split: Labelled) -> NDArray[np.intp]:
@@ -89,9 +87,7 @@ def _of_task(bench: Bench, placed: Sequence[Placed], task: str) -> Iterator[Exam
             yield _example(data, first, row, budget=budget, predicted=predicted)
 
 
-def _example(
-    data: TaskData, first: Labelled, row: int, *, budget: Budget, predicted: dict[str, Prediction]
-) -> Example:
+def _example(data: TaskData, first: Labelled, row: int, *, budget: Budget, predicted: dict[str, Prediction]) -> Example:
     image_SS = first.images_NSS[row].astype(np.float32) / 255
     side = next((len(one.mask_SS) for one in predicted.values() if one.mask_SS is not None), len(image_SS))
     one = first.at(np.array([row]))

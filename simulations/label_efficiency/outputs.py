@@ -1,4 +1,4 @@
-"""What a study leaves: `metrics.json`, `report.html` with its figures' data, `results.md`, and a table for the terminal.
+"""What a study leaves: `metrics.json`, `report.html` with its figures' data, `results.md`, and the terminal's tables.
 
 `metrics.json` is `Analysis.document` with what the study adds: encoders, steps, hospitals, versions, cost.
 """
@@ -161,7 +161,10 @@ def _facts(bench: Bench, outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _steps_told(found: Steps) -> str:
-    tried = ", ".join(f"{one.steps}: {one.value:.3f} ({one.low:.3f} to {one.high:.3f})" for one in found.tried
-                      if None not in (one.value, one.low, one.high))  # fmt: skip
+    tried = ", ".join(
+        f"{one.steps}: {one.score.value:.3f} ({one.score.low:.3f} to {one.score.high:.3f})"
+        for one in found.tried
+        if one.score is not None
+    )
     state = {True: "twice as many change nothing", False: "not converged", None: "not asked"}[found.converged]
     return f"{found.steps}, {state}" + (f"; validation score of random weights at {tried}" if tried else "")

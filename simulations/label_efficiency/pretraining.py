@@ -27,8 +27,8 @@ def check_run(bench: Bench) -> None:
         raise CheckpointError(f"{path}: cannot be read ({error}); give the folder of a finished run") from error
     if digest != bench.digest:
         raise ConfigError(
-            f"pretraining.run: {own} was made from other images, labels, splits or hospitals than {bench.prepared.manifest.path} "
-            "gives, so its encoders may have seen test patients; give data.manifest as in that run"
+            f"pretraining.run: {own} was made from other images, labels, splits or hospitals than "
+            f"{bench.prepared.manifest.path} gives; its encoders may have seen patients who are held out here. Give that run's data.manifest"
         )
 
 
