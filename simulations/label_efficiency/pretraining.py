@@ -28,7 +28,8 @@ def check_run(bench: Bench) -> None:
     if digest != bench.digest:
         raise ConfigError(
             f"pretraining.run: {own} was made from other images, labels, splits or hospitals than "
-            f"{bench.prepared.manifest.path} gives; its encoders may have seen patients who are held out here. Give that run's data.manifest"
+            f"{bench.prepared.manifest.path} gives, and may have seen patients who are held out here; give the images "
+            "of that run"
         )
 
 
