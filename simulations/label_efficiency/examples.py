@@ -46,7 +46,7 @@ def keep_examples(bench: Bench, fitted: Fitted, path: Path, *, task: str, budget
     first = data.test.at(first_images(data.test))
     made = predict(fitted.model, first.images_NSS, task=fitted.task)
     inside = fitted.task.kind == "segmentation"
-    kept = (made >= fitted.threshold).astype(np.uint8) if inside else made
+    kept = (made > fitted.threshold).astype(np.uint8) if inside else made
     meta = {"schema_version": SCHEMA_VERSION, "patients": first.patients_N.tolist()}
     save_tensors(examples_path(path), {"predicted": kept}, meta=meta)
 
@@ -96,7 +96,7 @@ def _example(data: TaskData, first: Labelled, row: int, *, budget: Budget, predi
         patient=str(first.patients_N[row]),
         budget=budget,
         image_SS=_resized(image_SS, side),
-        truth_SS=truth_of(one, side=side).masks_NEE[0] if first.masks_NSS is not None else None,
+        truth_SS=truth_of(one, side=side).masks_NSS[0] if first.masks_NSS is not None else None,
         truth="" if first.labels_N is None else data.task.classes[first.labels_N[row]],
         predicted=predicted,
     )
