@@ -22,7 +22,7 @@ from core.training.fit import fit
 from core.training.fitted import Fitted
 from simulations.label_efficiency.bench import Bench, opened
 from simulations.label_efficiency.encoders import encoder_name, read_encoder
-from simulations.label_efficiency.examples import examples_path, keep_examples
+from simulations.label_efficiency.examples import evaluation_seed, examples_path, keep_examples
 
 SCHEMA_VERSION = 1
 
@@ -136,7 +136,7 @@ def compute_cell(folder: Path, job: Job) -> None:
     except (DataError, TrainingError) as error:
         _write(job, replace(_no_value(job, str(error)), patients=len(job.patients)), {})
         return
-    seed = bench.seed(job.task, "evaluate")
+    seed = evaluation_seed(bench, job.task)
     score = evaluate(fitted, data.test, seed=seed)
     validation = evaluate(fitted, data.validation, seed=seed) if len(data.validation) else None
     keep_examples(bench, fitted, job.path, task=job.task, budget=job.budget, draw=job.draw)

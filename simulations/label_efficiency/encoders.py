@@ -84,7 +84,7 @@ def _sources(bench: Bench, run: Path | None) -> Iterator[tuple[str, Encoder]]:
         yield f"{PUBLIC}{name}", load_encoder(Path(path), side=config.public_side or None).encoder
     if run is None:
         return
-    trained = [arm for arm in ("federated", "centralized") if arm in config.arms]
+    trained = [arm for arm in config.arms if arm in ("federated", "centralized")]
     if {LOCAL_ARM, LOCAL_BEST} & {*config.arms}:
         trained += [f"{LOCAL}{site}" for site in sorted(bench.prepared.hospitals)]
     for arm in trained:
