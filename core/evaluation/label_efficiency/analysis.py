@@ -125,6 +125,8 @@ def analysis_from(content: Any, *, place: str) -> Analysis:
         raise CheckpointError(
             f"{place}: no results of a label-efficiency study of schema version {SCHEMA_VERSION} (found {found})"
         )
+    if wrong := [name for name in ("seed", "bootstrap") if type(content.get(name)) is not int]:
+        raise CheckpointError(f"{place}: {' and '.join(wrong)} must be whole numbers; copy the file again")
     cells = [cell_from(one, place=f"{place}, cell {number}") for number, one in enumerate(content["cells"])]
     try:
         return analyse(cells, **content["design"], seed=content["seed"], bootstrap=content["bootstrap"])

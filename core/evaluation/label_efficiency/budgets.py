@@ -1,20 +1,22 @@
 """Which patients are labelled when a study may label only so many: nested, stratified budgets.
 
 Patients are put into one order, and a budget of n takes the first n of it, so every budget holds all smaller ones. The
-order interleaves the strata as a fair schedule interleaves tasks: of n patients, a stratum that makes up a share s of
-all has more than n s - 1 and fewer than n s + 1. Within a stratum the order is random, from the seed.
+order is the one in which Webster's method hands out seats: of n patients, a stratum that makes up a share s of all
+patients has n s, to at most (1 + s (S - 2)) / 2 patients with S strata: half a patient with two of them, less than one
+with three. Within a stratum the order is random, from the seed.
 
 How many patients of a stratum a budget holds does not depend on the seed, so a cell that is defined for one draw of
 patients is defined for every draw.
 
-S. K. Baruah, N. K. Cohen, C. G. Plaxton, D. A. Varvel, "Proportionate Progress: A Notion of Fairness in Resource
-Allocation", Algorithmica 15:600-625, 1996, doi:10.1007/BF01940883 (one processor; the earliest deadline first).
+M. L. Balinski, H. P. Young, "Fair Representation: Meeting the Ideal of One Man, One Vote", Yale University Press, 1982
+(Webster's method, also Sainte-Lague's).
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from core.data.manifest import Manifest, Record
@@ -83,28 +85,20 @@ def nested_budgets(
 
 
 def stratified_order(strata: Mapping[str, str], *, seed: int) -> list[str]:
-    """All patients in an order whose every beginning has the strata in proportion, to less than one patient.
+    """All patients in an order whose every beginning has the strata in proportion, as the module says.
 
-    The j-th patient of a stratum of m patients among N (j from 0) may come as number floor(j N / m) + 1 and must come
-    by number ceil((j + 1) N / m); of those that may come, the one that must come first does. Of equals the rarer
-    stratum goes first, then the first by name.
+    The j-th patient (from 0) of a stratum of m patients stands at (j + 1/2) / m; of equals, the patient of the rarer
+    stratum goes first, then that of the first by name.
     """
-    waiting: dict[str, list[str]] = {}
+    members: dict[str, list[str]] = {}
     for patient in sorted(strata):
-        waiting.setdefault(strata[patient], []).append(patient)
-    queues = {
-        name: [members[i] for i in numpy_generator(seed, "labelled", name).permutation(len(members))]
-        for name, members in sorted(waiting.items())
-    }
-    total, taken = len(strata), dict.fromkeys(queues, 0)
-    order: list[str] = []
-    for place in range(1, total + 1):
-        ready = [name for name, queue in queues.items()
-                 if taken[name] < len(queue) and taken[name] * total < place * len(queue)]  # fmt: skip
-        chosen = min(ready, key=lambda name: (-(-(taken[name] + 1) * total // len(queues[name])), len(queues[name])))
-        order.append(queues[chosen][taken[chosen]])
-        taken[chosen] += 1
-    return order
+        members.setdefault(strata[patient], []).append(patient)
+    placed: list[tuple[Fraction, int, str, str]] = []
+    for name, patients in members.items():
+        shuffled = numpy_generator(seed, "labelled", name).permutation(len(patients))
+        placed += [(Fraction(2 * j + 1, 2 * len(patients)), len(patients), name, patients[at])
+                   for j, at in enumerate(shuffled)]  # fmt: skip
+    return [patient for *_, patient in sorted(placed)]
 
 
 def _check(budgets: Sequence[Budget]) -> None:

@@ -77,7 +77,7 @@ def _arm(
         axis.plot([places[budget] * aside] * len(own), own, ".", color=look.colour, markersize=3.5, alpha=0.6)
     (line,) = axis.plot([place * aside for place in x], values, look.dash, color=look.colour, marker=look.marker,
                         linewidth=look.width, markersize=5.5)  # fmt: skip
-    drawn.setdefault(arm_name(arm), line)
+    drawn.setdefault(plain(arm_name(arm)), line)
 
 
 def _draws(analysis: Analysis, task: str, arm: str, budget: Budget) -> list[float]:
@@ -170,7 +170,9 @@ def kept(analysis: Analysis) -> Drawing | None:
 
 
 def _mark(found: Estimate, arm: str, *, draws: Sequence[float] = ()) -> Mark:
-    return Mark(value=found.value, low=found.low, high=found.high, seeds=draws, look=arm_look(arm), label=arm_name(arm))
+    return Mark(
+        value=found.value, low=found.low, high=found.high, seeds=draws, look=arm_look(arm), label=plain(arm_name(arm))
+    )
 
 
 def _scored(analysis: Analysis, task: str) -> bool:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from core.evaluation.arms import arm_meaning
 from core.evaluation.drawing import Drawing
-from core.evaluation.formats import words
 from core.evaluation.label_efficiency import figures, tables
 from core.evaluation.label_efficiency.analysis import Analysis, limits
 from core.evaluation.label_efficiency.claims import over, sentences
+from core.evaluation.label_efficiency.design import OURS
 from core.evaluation.label_efficiency.examples import RULE, Example, example_row
 from core.evaluation.label_efficiency.gains import MARGIN
 from core.evaluation.label_efficiency.looks import PUBLIC, arm_name
@@ -92,16 +92,20 @@ def _curves(analysis: Analysis, drawings: Drawings) -> str:
         "whose bands overlap may still be told apart, since they share patients and draws: see the gains below."
     )
     one = f"Tasks that were run with one budget. Bars are 95% intervals {over(analysis)}. Descriptive: few patients."
-    shown = [folded(f"{words(task)}: further metrics, mean over draws", plain_table(tables.further(analysis, task)))
-             for task in analysis.design.tasks]  # fmt: skip
     return section(
         "Scores over labelled patients",
         figure(drawings["curves"], caption=caption),
         figure(drawings["single"], caption=one),
-        plain_table(tables.scores(analysis)),
-        *shown,
+        *(_scores(analysis, task) for task in analysis.design.tasks),
         folded("What the arms are", bullets(_meanings(analysis))),
     )
+
+
+def _scores(analysis: Analysis, task: str) -> str:
+    """A task's table, and under a fold its further metrics; nothing where nothing was run."""
+    table = plain_table(tables.task_scores(analysis, task), ours=arm_name(OURS))
+    more = folded("Further metrics, mean over draws", plain_table(tables.further(analysis, task)))
+    return f"<h3>{text(tables.task_name(analysis, task))}</h3>\n{table}\n{more}" if table else ""
 
 
 def _meanings(analysis: Analysis) -> list[str]:

@@ -88,13 +88,10 @@ def terminal_tables(analysis: Analysis) -> Group:
     """
     shown: list[RenderableType] = []
     for task in analysis.design.tasks:
-        budgets = analysis.grid.budgets[task]
-        if not budgets:
-            continue
-        found = tables.scores(analysis, task)
-        columns = [0, *(1 + analysis.design.ordered.index(budget) for budget in budgets)]
-        part = Table([found.head[i] for i in columns], [[row[i] for i in columns] for row in found.rows])
-        shown += [Text(f"\n{tables.task_name(analysis, task)}", style="italic"), _rich(part, bold=arm_name(OURS))]
+        found = tables.task_scores(analysis, task)
+        if found.rows:
+            shown.append(Text(f"\n{tables.task_name(analysis, task)}", style="italic"))
+            shown.append(_rich(found, bold=arm_name(OURS)))
     shown += [Text("\ngain kept", style="italic"), _rich(tables.kept(analysis))]
     goals = tables.goals(analysis)
     shown += [Text("\ngoals", style="italic"), _rich(Table(goals.head[:2], [row[:2] for row in goals.rows]))]

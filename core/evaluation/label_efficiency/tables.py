@@ -22,32 +22,41 @@ def task_name(analysis: Analysis, task: str) -> str:
     return f"{words(task)}, {analysis.design.tasks[task]}{counted}"
 
 
-def scores(analysis: Analysis, task: str | None = None) -> Table:
-    """A row a task and arm: the score at every budget, with its interval; of one task where it is named."""
-    rows = []
-    for one in analysis.design.tasks if task is None else [task]:
-        for arm in analysis.design.arms:
-            cells = [
-                with_interval(found.document(), share) if found else NONE
-                for found in (analysis.scores.get((one, arm, budget)) for budget in analysis.design.ordered)
-            ]
-            rows.append([arm_name(arm), *cells] if task else [task_name(analysis, one), arm_name(arm), *cells])
-    head = [*([] if task else ["task, metric"]), "arm", *map(budget_label, analysis.design.ordered)]
-    return Table(head, rows if analysis.cells else [], words=() if task else (1,))  # fmt: skip
+def scores(analysis: Analysis) -> Table:
+    """A row a task and arm: the score at every budget, with its interval."""
+    rows = [
+        [task_name(analysis, task), *_scores(analysis, task, arm, analysis.design.ordered)]
+        for task in analysis.design.tasks
+        for arm in analysis.design.arms
+    ]
+    head = ["task, metric", "arm", *map(budget_label, analysis.design.ordered)]
+    return Table(head, rows if analysis.cells else [], words=(1,))
+
+
+def task_scores(analysis: Analysis, task: str) -> Table:
+    """A row an arm: the score at every budget of the task, with its interval."""
+    budgets = analysis.grid.budgets[task]
+    rows = [_scores(analysis, task, arm, budgets) for arm in analysis.design.arms]
+    return Table(["arm", *map(budget_label, budgets)], rows if budgets else [])
+
+
+def _scores(analysis: Analysis, task: str, arm: str, budgets: Sequence[Budget]) -> list[str]:
+    found = [analysis.scores.get((task, arm, budget)) for budget in budgets]
+    return [arm_name(arm), *(with_interval(one.document(), share) if one else NONE for one in found)]
 
 
 def gains(analysis: Analysis) -> Table:
     """A row a task and budget: every arm's gain over random weights, and federated against pooled."""
     arms = [arm for arm in analysis.design.arms if arm != FLOOR]
     pairs = [(arm, FLOOR) for arm in arms] + ([(OURS, REFERENCE)] if {OURS, REFERENCE} <= {*arms} else [])
-    head = ["task", "labelled"]
+    head = ["task", "labelled patients"]
     for arm, against in pairs:
         head.append(f"{arm_name(arm)} − {arm_name(against)}")
         head += ["p", "p, Holm"] if (arm, against) == (OURS, FLOOR) else ["p"] if arm == OURS else []
     rows = []
     for task, budgets in analysis.grid.budgets.items():
         for budget in budgets:
-            row = [words(task), budget_label(budget)]
+            row = [words(task), str(budget)]
             for arm, against in pairs:
                 found = analysis.gain(task, arm, budget, against=against)
                 row.append(with_interval(found.estimate.document(), difference) if found else NONE)
@@ -63,7 +72,7 @@ def p_text(p: float | None) -> str:
     """A p-value with three decimals."""
     if p is None:
         return NONE
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def kept(analysis: Analysis) -> Table:
@@ -141,8 +150,8 @@ def further(analysis: Analysis, task: str) -> Table:
         for arm in analysis.design.arms:
             cells = [cell for cell in own if (cell.budget, cell.arm) == (budget, arm)]
             values = [_mean([cell.metrics.get(name, {}).get("value") for cell in cells]) for name in names]
-            rows.append([budget_label(budget), arm_name(arm), *values])
-    return Table(["labelled", "arm", *map(words, names)], rows if names else [], words=(1,))
+            rows.append([str(budget), arm_name(arm), *values])
+    return Table(["labelled patients", "arm", *map(words, names)], rows if names else [], words=(1,))
 
 
 def _mean(values: Sequence[Any]) -> str:
