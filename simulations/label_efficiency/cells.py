@@ -116,8 +116,8 @@ def read_cell(job: Job) -> Found | None:
 def compute_cell(folder: Path, job: Job) -> None:
     """Fine-tune, score and write one cell.
 
-    Training that does not stay finite, or that has nothing to learn, is a cell without a value and with its reason:
-    one arm's weights must not end the study.
+    Training or predictions that do not stay finite, or nothing to learn, make a cell without a value and
+    with its reason: one arm's weights must not end the study.
 
     Raises:
         UsfmError: What the encoder's file, the images or the disk raise.
@@ -127,18 +127,18 @@ def compute_cell(folder: Path, job: Job) -> None:
         _write(job, _no_value(job, job.reason), {})
         return
     data = bench.data[job.task]
-    train = data.train.of(job.patients)
+    train, encoder = data.train.of(job.patients), read_encoder(folder, job.encoder)
+    seed = evaluation_seed(bench, job.task)
     try:
         fitted = fit(
-            read_encoder(folder, job.encoder), train, data.validation,
+            encoder, train, data.validation,
             task=data.task, seed=bench.seed(job.task, "fit", job.draw), steps=job.steps,
         )  # fmt: skip
+        score = evaluate(fitted, data.test, seed=seed)
+        validation = evaluate(fitted, data.validation, seed=seed) if len(data.validation) else None
     except (DataError, TrainingError) as error:
         _write(job, replace(_no_value(job, str(error)), patients=len(job.patients)), {})
         return
-    seed = evaluation_seed(bench, job.task)
-    score = evaluate(fitted, data.test, seed=seed)
-    validation = evaluate(fitted, data.validation, seed=seed) if len(data.validation) else None
     keep_examples(bench, fitted, job.path, task=job.task, budget=job.budget, draw=job.draw)
     _write(job, _cell(job, fitted, score), validation.by_patient if validation else {})
 

@@ -100,8 +100,10 @@ def _of_task(bench: Bench, placed: Sequence[Placed], task: str) -> Iterator[Exam
             yield _example(data, one, side=side, seed=seed, budget=budget, predicted=predicted)
 
 
-def _example(data: TaskData, one: Labelled, *, seed: int, budget: Budget, predicted: dict[str, Prediction]) -> Example:
-    """The example of a split of one image; pictures are shown at the side of the predictions."""
+def _example(
+    data: TaskData, one: Labelled, *, side: int, seed: int, budget: Budget, predicted: dict[str, Prediction]
+) -> Example:
+    """The example of a split of one image, its pictures `side` pixels wide."""
     clean_SS = to_float(torch.from_numpy(one.images_NSS), side=side)[0, 0].numpy()
     worse = data.task.kind == "enhancement"
     return Example(
