@@ -6,6 +6,7 @@ with another key is refused.
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -122,7 +123,7 @@ def compute_cell(folder: Path, job: Job) -> None:
     Raises:
         UsfmError: What the encoder's file, the images or the disk raise.
     """
-    bench = opened(folder)
+    bench, began = opened(folder), time.monotonic()
     if job.reason:
         _write(job, _no_value(job, job.reason), {})
         return
@@ -140,7 +141,9 @@ def compute_cell(folder: Path, job: Job) -> None:
         _write(job, replace(_no_value(job, str(error)), patients=len(job.patients)), {})
         return
     keep_examples(bench, fitted, job.path, task=job.task, budget=job.budget, draw=job.draw)
-    _write(job, _cell(job, fitted, score), validation.by_patient if validation else {})
+    _write(
+        job, _cell(job, fitted, score, seconds=time.monotonic() - began), validation.by_patient if validation else {}
+    )
 
 
 def adopt_cell(job: Job, other: Job) -> None:
@@ -152,7 +155,7 @@ def adopt_cell(job: Job, other: Job) -> None:
     write_bytes(job.path, other.path.read_bytes())
 
 
-def _cell(job: Job, fitted: Fitted, score: TaskScore) -> Cell:
+def _cell(job: Job, fitted: Fitted, score: TaskScore, *, seconds: float) -> Cell:
     headline = score.headline
     return Cell(
         task=job.task,
@@ -167,7 +170,7 @@ def _cell(job: Job, fitted: Fitted, score: TaskScore) -> Cell:
         validation=fitted.validation,
         steps=fitted.steps,
         best_step=fitted.best_step,
-        seconds=fitted.seconds,
+        seconds=seconds,
         images=fitted.images,
     )
 

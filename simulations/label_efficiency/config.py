@@ -154,7 +154,8 @@ class LabelEfficiencyConfig:
                 yield f"tasks.{name}.budgets: a core task takes the study's budgets; leave it out, or core"
             if task.budgets:
                 yield from budget_problems(f"tasks.{name}.budgets", task.budgets)
-            if strange := [one for one in task.budgets if one not in self.budgets]:
+            strange = [one for one in task.budgets if one not in self.budgets]
+            if strange and name in self.chosen:
                 yield f"tasks.{name}.budgets: {strange} must stand among the study's, {self.budgets}"
 
     @property
