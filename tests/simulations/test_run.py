@@ -14,6 +14,7 @@ from rich.console import Console
 
 from core.errors import ConfigError
 from simulations.experiment import simulate
+from simulations.run import holds_study
 
 Make = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,3 +126,22 @@ def test_reinstate_needs_a_run_and_a_hospital_of_it(simulator: Make, config_file
             console=Console(quiet=True),
             reinstate=("nroth",),
         )
+
+
+def test_a_file_with_a_study_runs_it_and_an_unknown_study_is_refused(simulator: Make, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("study: label_efficiency\ndraws: 0\n")
+    refused = simulator(config=path)
+    assert refused.exit_code == 2
+    assert "draws must lie in [2, 1000], got 0" in refused.stderr
+    assert "--reinstate is for a federation" in simulator("--reinstate", "north", config=path).stderr
+    path.write_text("study: labels\n")
+    assert "study 'labels' is not known; there is label_efficiency" in simulator(config=path).stderr
+
+
+@pytest.mark.parametrize("content", ["[", "- 1\n", "name: r\n", "\x00"])
+def test_a_file_that_is_no_study_is_left_to_the_simulation(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(content)
+    assert not holds_study(path)
+    assert not holds_study(tmp_path / "nowhere.yaml")
