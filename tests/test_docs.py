@@ -16,7 +16,7 @@ from rich.console import Console
 from core import errors
 from core.data.manifest import COLUMNS, REQUIRED
 from simulations.config import SimulationConfig
-from simulations.exits import INTERRUPTED
+from core.exits import INTERRUPTED
 from simulations.experiment import simulate
 from simulations.run import command
 
