@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from core.errors import DataError
-from core.evaluation.overlay import BOTH, LEAST, PREDICTED, TRUTH, data_address, overlay
+from core.evaluation.overlay import BOTH, LEAST, PREDICTED, TRUTH, data_address, overlay, photo_address
 
 GREY = np.full((LEAST, LEAST), 100, np.uint8)
 
@@ -55,3 +55,10 @@ def test_an_address_holds_the_pixels() -> None:
     assert kind == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(packed))) as image:
         assert (np.asarray(image) == pixels).all()
+
+
+def test_a_photo_is_nearly_the_pixels_and_smaller() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    kind, _, packed = photo_address(pixels).partition(",")
+    assert kind == "data:image/jpeg;base64"
+    assert len(packed) < len(data_address(pixels)) / 2
