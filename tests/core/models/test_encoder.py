@@ -34,7 +34,7 @@ def test_a_given_number_overrides_the_size() -> None:
 
 def test_all_problems_are_listed_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        EncoderConfig(size="huge", side=100, patch=16, channels=2, layer_scale=0.0, drop_path=1.0)
+        EncoderConfig(size="huge", side=100, patch=16, channels=2, layer_scale=-0.1, drop_path=1.0)
     assert len(caught.value.problems) == 5
 
 
