@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.data.cache import ImageCache, open_cache
 from core.data.labelled import Labelled, labelled_images
-from core.data.manifest import Manifest, Record, load_manifest
+from core.data.manifest import Manifest, Record
 from core.data.splits import SPLITS, split_patients
 from core.errors import DataError
 from core.evaluation.downstream import obstacle
@@ -63,7 +63,7 @@ def cached_side(side: int) -> int:
 
 def prepare_labels(
     task: Task,
-    manifest: Path,
+    whole: Manifest,
     *,
     cache: Path,
     side: int,
@@ -72,11 +72,11 @@ def prepare_labels(
     validation: float,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Read the manifest, divide the patients that the task is about, decode their images.
+    """Divide the patients that the task is about, decode their images.
 
     Args:
         task: What is to be learnt.
-        manifest: CSV or Parquet.
+        whole: The hospital's manifest.
         cache: Folder of decoded images; made when missing, may be shared.
         side: Pixels of the encoder's square input.
         seed: Of the division, where the manifest's `split` column says nothing.
@@ -85,9 +85,8 @@ def prepare_labels(
         progress: Told (images decoded, images to decode).
 
     Raises:
-        DataError: Whatever is wrong with the manifest or its images, nothing to learn from, or nothing to test on.
+        DataError: Whatever is wrong with the images or the split column, nothing to learn from, or nothing to test on.
     """
-    whole = load_manifest(manifest)
     unused: Counter[str] = Counter()
     for record in whole.records:
         if reason := why_unused(task, record):
