@@ -10,27 +10,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.data.augmentation import standardize, to_float, to_mask
+from core.data.augmentation import to_float, to_mask, units_of
+from core.data.degradation import degrade
 from core.data.labelled import Labelled
 from core.evaluation.dice import Truth, best_threshold
 from core.evaluation.probes import balanced_accuracy
 from core.models.task_model import TaskModel
+from core.seeding import derive
 from core.training.task import Task
 
 NO_THRESHOLD = 0.5
 """Of the probability that a pixel is inside, where no validation patient can choose one."""
 
 
+AT_ONCE = 32
+"""Images made worse together; bounds memory."""
+
+
 class Choice(NamedTuple):
     """How good a state is on validation patients, and the threshold that it then goes with."""
 
     score: float
-    """Mean Dice over patients at the best threshold or balanced accuracy; more is better. Not finite after a model
-    whose predictions are not."""
+    """Mean Dice over patients at the best threshold, balanced accuracy, or gain of PSNR in decibels; more is better.
+    NaN where predictions are not finite."""
     threshold: float
 
 
-def predict(model: TaskModel, images_NSS: NDArray[np.uint8], *, task: Task, batch: int = 128) -> NDArray[np.float32]:
+def predict(
+    model: TaskModel, images_NSS: NDArray[np.uint8] | NDArray[np.float32], *, task: Task, batch: int = 128
+) -> NDArray[np.float32]:
     """Apply a model to images, on the model's device; it is in evaluation mode afterwards.
 
     Args:
@@ -41,6 +49,7 @@ def predict(model: TaskModel, images_NSS: NDArray[np.uint8], *, task: Task, batc
 
     Returns:
         Segmentation: probabilities that a pixel is inside, (N, E, E). Classification: probabilities, (N, K).
+        Enhancement: the images restored, (N, E, E), in [0, 1].
     """
     side, device = model.encoder.config.side, next(model.parameters()).device
     model.eval()
@@ -54,10 +63,33 @@ def predict(model: TaskModel, images_NSS: NDArray[np.uint8], *, task: Task, batc
 
 @torch.inference_mode()
 def _predict(model: TaskModel, images_BSS: Tensor, *, side: int, kind: str) -> NDArray[np.float32]:
-    made = model(standardize(to_float(images_BSS, side=side))).float()
-    made = made.softmax(dim=1) if kind == "classification" else made[:, 0].sigmoid()
+    images_B1EE = to_float(images_BSS, side=side)
+    mean_B111, scale_B111 = units_of(images_B1EE)
+    made = model((images_B1EE - mean_B111) / scale_B111).float()
+    if kind == "classification":
+        made = made.softmax(dim=1)
+    elif kind == "segmentation":
+        made = made[:, 0].sigmoid()
+    else:
+        made = (made * scale_B111 + mean_B111).clamp(0, 1)[:, 0]
     values: NDArray[np.float32] = made.cpu().numpy()
     return values
+
+
+def degraded(split: Labelled, *, task: Task, side: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Each image made worse, and clean, at the encoder's side: (N, E, E) in [0, 1] each.
+
+    How an image is made worse follows from the seed and its file's name, or its place in the split where it has none,
+    so every model meets the same.
+    """
+    places: list[str | int] = list(range(len(split))) if split.names_N is None else split.names_N.tolist()
+    if not places:
+        return np.zeros((0, side, side), np.float32), np.zeros((0, side, side), np.float32)
+    seeds_N = torch.tensor([derive(seed, "degradation", place) for place in places])
+    clean_N1EE = to_float(torch.from_numpy(split.images_NSS), side=side)
+    parts = [slice(start, start + AT_ONCE) for start in range(0, len(places), AT_ONCE)]
+    worse = [degrade(clean_N1EE[part], seeds_B=seeds_N[part], settings=task.degradation) for part in parts]
+    return torch.cat(worse)[:, 0].numpy(), clean_N1EE[:, 0].numpy()
 
 
 def truth_of(split: Labelled, *, side: int) -> Truth:
@@ -70,7 +102,7 @@ def truth_of(split: Labelled, *, side: int) -> Truth:
 
 
 def obstacle(split: Labelled, *, task: Task, side: int) -> str:
-    """Why a split cannot say how good a state is, or nothing."""
+    """Why nothing can be learnt from a split, nor a state be judged by it; or nothing."""
     if not len(split):
         return "no image"
     if task.kind == "segmentation" and (split.masks_NSS is None or not truth_of(split, side=side).filled_N.any()):
@@ -78,13 +110,42 @@ def obstacle(split: Labelled, *, task: Task, side: int) -> str:
     return "no class" if task.kind == "classification" and split.labels_N is None else ""
 
 
-def choose(model: TaskModel, validation: Labelled, *, task: Task, batch: int = 128) -> Choice:
-    """Score a state on validation images without an `obstacle`; for segmentation, choose the threshold too."""
-    made = predict(model, validation.images_NSS, task=task, batch=batch)
-    if not np.isfinite(made).all():
-        return Choice(float("nan"), NO_THRESHOLD)
-    if task.kind == "classification":
-        assert validation.labels_N is not None
-        return Choice(balanced_accuracy(validation.labels_N, made.argmax(axis=1)), NO_THRESHOLD)
-    threshold, score = best_threshold(made, truth_of(validation, side=model.encoder.config.side))
-    return Choice(score, threshold)
+class Chooser:
+    """Scores states of a model on the validation images of one task; what does not change is prepared once."""
+
+    def __init__(self, validation: Labelled, *, task: Task, side: int, seed: int, batch: int = 128) -> None:
+        """`seed` is that of the degradations, for enhancement."""
+        self.task, self.batch, self._split = task, batch, validation
+        self.obstacle = obstacle(validation, task=task, side=side)
+        """Why there is no score, or nothing."""
+        self._images_NSS: NDArray[np.uint8] | NDArray[np.float32] = validation.images_NSS
+        if self.obstacle:
+            return
+        if task.kind == "segmentation":
+            self._truth = truth_of(validation, side=side)
+        if task.kind == "enhancement":
+            self._images_NSS, self._clean_NEE = degraded(validation, task=task, side=side, seed=seed)
+
+    def choose(self, model: TaskModel) -> Choice:
+        """Score a state and, for segmentation, choose its threshold; only where there is no obstacle."""
+        made = predict(model, self._images_NSS, task=self.task, batch=self.batch)
+        if not np.isfinite(made).all():
+            return Choice(float("nan"), NO_THRESHOLD)
+        if self.task.kind == "segmentation":
+            threshold, score = best_threshold(made, self._truth)
+            return Choice(score, threshold)
+        if self.task.kind == "classification":
+            assert self._split.labels_N is not None
+            return Choice(balanced_accuracy(self._split.labels_N, made.argmax(axis=1)), NO_THRESHOLD)
+        gain_N = _psnr(made, self._clean_NEE) - _psnr(self._images_NSS, self._clean_NEE)
+        patients = self._split.patients_N
+        return Choice(float(np.mean([gain_N[patients == name].mean() for name in np.unique(patients)])), NO_THRESHOLD)
+
+
+def _psnr(images_NEE: NDArray[np.generic], clean_NEE: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of grey levels in [0, 1], in decibels, (N,); at most 60, as in `core.evaluation.metrics.enhancement`.
+
+    In place of MONAI's, so that training does not wait seconds for its import.
+    """
+    error_N = np.square(images_NEE.astype(np.float64) - clean_NEE).mean(axis=(1, 2))
+    return np.asarray(-10 * np.log10(np.maximum(error_N, 1e-6)))

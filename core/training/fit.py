@@ -17,7 +17,7 @@ import numpy as np
 
 from core.data.labelled import Labelled
 from core.errors import ConfigError, DataError, TrainingError
-from core.evaluation.downstream import NO_THRESHOLD, choose, obstacle
+from core.evaluation.downstream import NO_THRESHOLD, Chooser, obstacle
 from core.federation.tensors import digest_of, load_state, state_of
 from core.models.encoder import Encoder
 from core.models.task_model import build_task_model
@@ -102,13 +102,13 @@ class _Run:
         stream: str,
     ) -> None:
         self.began = time.monotonic()
-        self.task, self.validation, self.stream = task, validation, stream
+        self.task, self.stream = task, stream
         self.path = None if folder is None else folder / SNAPSHOT
         self.total = task.tuning.steps if steps is None else steps
-        self.obstacle = obstacle(validation, task=task, side=encoder.config.side)
         self.start = digest_of(state_of(encoder))
         self.classes = [] if train.labels_N is None else np.unique(train.labels_N).tolist()
         own = derive(seed, "fit", task.name)
+        self.chooser = Chooser(validation, task=task, side=encoder.config.side, seed=own)
         model = build_task_model(encoder, task, seed=own)
         self.training = FineTuning(model, config=task.tuning, total_steps=self.total, seed=own)
         self.source = LabelledSource(labelled=train, task=task, side=encoder.config.side, seed=own, stream=stream)
@@ -146,8 +146,8 @@ class _Run:
         done, began = self.done, time.monotonic()
         score: float | None = None
         threshold = NO_THRESHOLD
-        if not self.obstacle:
-            score, threshold = choose(self.training.model, self.validation, task=self.task)
+        if not self.chooser.obstacle:
+            score, threshold = self.chooser.choose(self.training.model)
             if not math.isfinite(score):
                 raise TrainingError(
                     f"{self.stream}: predictions for validation images are not finite after step {step}; "
@@ -179,8 +179,8 @@ class _Run:
         )
 
     def _notes(self) -> Iterator[str]:
-        if self.obstacle:
-            yield f"No validation score ({self.obstacle} of a validation patient): the last state is kept."
+        if self.chooser.obstacle:
+            yield f"No validation score ({self.chooser.obstacle} of a validation patient): the last state is kept."
         if absent := [name for number, name in enumerate(self.task.classes) if number not in self.classes]:
             yield f"No training image of {', '.join(absent)}."
         if self.done.step < self.total:

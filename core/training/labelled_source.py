@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.data.augmentation import AugmentationConfig, augment, augment_mask, standardize
+from core.data.augmentation import AugmentationConfig, augment, augment_mask, standardize, units_of
+from core.data.degradation import DegradationConfig, degrade
 from core.data.labelled import Labelled
 from core.errors import DataError
 from core.seeding import numpy_generator
@@ -71,6 +72,8 @@ class LabelledSource:
         settings = AugmentationConfig(crop_scale_min=self.task.tuning.crop_scale_min)
         images_BSS = torch.from_numpy(self.labelled.images_NSS[picked]).to(device)
         images_B1EE = augment(images_BSS, seeds_B=seeds_B, side=self.side, settings=settings)
+        if self.task.kind == "enhancement":
+            return worse_and_clean(images_B1EE, seeds_B=seeds_B, settings=self.task.degradation)
         return standardize(images_B1EE), self._targets(picked, seeds_B, settings).to(images_BSS.device)
 
     def _pick(self, draws: np.random.Generator) -> int:
@@ -85,3 +88,16 @@ class LabelledSource:
         assert self.labelled.masks_NSS is not None
         masks_BSS = torch.from_numpy(self.labelled.masks_NSS[picked])
         return augment_mask(masks_BSS, seeds_B=seeds_B, side=self.side, settings=settings)
+
+
+def worse_and_clean(images_B1EE: Tensor, *, seeds_B: Tensor, settings: DegradationConfig) -> tuple[Tensor, Tensor]:
+    """Input and target of enhancement: the degraded image, standardized, and the clean one in the same units.
+
+    Args:
+        images_B1EE: Clean, in [0, 1].
+        seeds_B: int64 on the CPU, one an image.
+        settings: How they are made worse.
+    """
+    worse_B1EE = degrade(images_B1EE, seeds_B=seeds_B, settings=settings)
+    mean_B111, scale_B111 = units_of(worse_B1EE)
+    return (worse_B1EE - mean_B111) / scale_B111, (images_B1EE - mean_B111) / scale_B111

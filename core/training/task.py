@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core import config as configuration
+from core.data.degradation import DegradationConfig
 from core.errors import ConfigError
 
 KINDS = ("segmentation", "classification", "enhancement")
@@ -113,6 +114,8 @@ class Task:
     """label or organ; classification."""
     classes: list[str] = field(default_factory=list)
     """Values of the column, in order; others are left out. `a|b` merges two. Classification."""
+    degradation: DegradationConfig = field(default_factory=DegradationConfig)
+    """How the images are made worse from which enhancement restores them."""
     head: HeadConfig = field(default_factory=HeadConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
 
