@@ -92,9 +92,7 @@ def predict(
 
         if threads:
             torch.set_num_threads(threads)
-        predict_folder(
-            model=model, images=images, out=out, threshold=threshold, overwrite=overwrite, console=Console()
-        )
+        predict_folder(model=model, images=images, out=out, threshold=threshold, overwrite=overwrite, console=Console())
 
 
 def main() -> None:

@@ -121,7 +121,7 @@ def _read(request: Request) -> tuple[Task, Loaded, Manifest]:
 
 
 def _check_shares(request: Request) -> None:
-    if not (0 < request.test < 1 and 0 <= request.validation and request.test + request.validation < 1):
+    if not (0 < request.test < 1 and request.validation >= 0 and request.test + request.validation < 1):
         raise ConfigError(
             f"--test {request.test} must lie between 0 and 1, --validation {request.validation} be at least 0, "
             "and both together stay below 1"
@@ -158,9 +158,7 @@ def _prepare(
         )
 
 
-def _fit(
-    request: Request, loaded: Loaded, prepared: Prepared, task: Task, *, folder: Path, display: Display
-) -> Fitted:
+def _fit(request: Request, loaded: Loaded, prepared: Prepared, task: Task, *, folder: Path, display: Display) -> Fitted:
     total = task.tuning.steps
     people = {name: len(set(part.patients_N.tolist())) for name, part in prepared.parts.items()}
     display.say(

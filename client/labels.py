@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.data.cache import ImageCache, open_cache
 from core.data.labelled import Labelled, labelled_images
 from core.data.manifest import Manifest, Record
-from core.data.splits import SPLITS, split_patients
+from core.data.splits import SPLITS, Split, split_patients
 from core.errors import DataError
 from core.evaluation.downstream import obstacle
 from core.federation.tensors import digest_of
@@ -148,16 +148,19 @@ def _some(values: list[str]) -> str:
     return ", ".join(repr(value) if value else "nothing" for value in values[:MOST_NAMED]) + more
 
 
-def _problems(task: Task, parts: Mapping[str, Labelled], *, side: int) -> Iterator[str]:
+def _problems(task: Task, parts: Mapping[Split, Labelled], *, side: int) -> Iterator[str]:
     """Why nothing could be learnt or nothing be told about it; a validation part may be missing."""
-    remedy = {"train": "lower --test and --validation", "test": "raise --test"}
-    for part, what in remedy.items():
+    needs: tuple[tuple[Split, str, str], ...] = (
+        ("train", "to learn from", "lower --test and --validation"),
+        ("test", "to measure the result on", "raise --test"),
+    )
+    for part, what, remedy in needs:
         if reason := obstacle(parts[part], task=task, side=side):
-            where = {"train": "to learn from", "test": "to measure the result on"}[part]
-            yield f"{reason} {where}; label more patients, {what}, or fill the manifest's column `split`"
+            yield f"{reason} {what}; label more patients, {remedy}, or fill the manifest's column `split`"
     labels_N = parts["train"].labels_N
     if task.kind == "classification" and labels_N is not None and len(np.unique(labels_N)) == 1:
-        yield f"all training images are of the class {task.classes[int(labels_N[0])]}; give images of two classes or more"
+        only = task.classes[int(labels_N[0])]
+        yield f"all training images are of the class {only}; give images of two classes or more"
 
 
 def counts(part: Labelled, classes: list[str]) -> dict[str, Any]:

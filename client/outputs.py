@@ -52,7 +52,8 @@ def enlarged(values_EE: NDArray[np.float32], *, width: int, height: int) -> NDAr
 
 def grey(values_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
     """[0, 1] to 0 to 255; what lies outside is cut, what is not finite is black."""
-    return np.rint(255 * np.nan_to_num(values_HW, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)).astype(np.uint8)
+    known_HW = np.nan_to_num(values_HW, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
+    return np.asarray(np.rint(255 * known_HW), np.uint8)
 
 
 def png(pixels_HW: NDArray[np.uint8]) -> bytes:

@@ -201,9 +201,7 @@ def _write(run: _Run, listing: Listing, broken: dict[Path, str], *, model: Path)
     """The documents, `predictions.json` last: where it is, everything is."""
     task = run.fitted.task
     if run.kind == "classification":
-        rows = [
-            (shown(record["file"]), record["class"], *record["probabilities"].values()) for record in run.records
-        ]
+        rows = [(shown(record["file"]), record["class"], *record["probabilities"].values()) for record in run.records]
         write_text(run.out / "classes.csv", csv_text(["file", "class", *task.classes], rows))
     write_text(run.out / "overlay.html", _sheet(run, broken))
     with model.open("rb") as file:
@@ -229,7 +227,7 @@ def _sheet(run: _Run, broken: dict[Path, str]) -> str:
     what = {
         "segmentation": f"Orange outlines what the model takes for inside (probability above {run.threshold:g}).",
         "classification": "Below each image stands the most probable class with its probability.",
-        "enhancement": f"Before and after. The model works at {side} x {side} pixels: finer detail is not in the result.",
+        "enhancement": f"Before and after. The model works at {side} x {side} pixels, so finer detail is not there.",
     }[run.kind]
     many = len(run.records) > MOST_SHOWN
     lead = [f"{len(run.records)} images predicted by the model of task {task.name}.", what]

@@ -1,14 +1,16 @@
 """The test images that the page about a fine-tuned model shows: predicted once more, chosen by rule.
 
-Shape legend: N images, S side as cached, E side of the model's input.
+Shape legend: N images, E side of the model's input.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from client.outputs import enlarged
+from client.outputs import grey
+from core.data.augmentation import to_float
 from core.data.labelled import Labelled
 from core.evaluation.downstream import degraded, predict, truth_of
 from core.evaluation.task_examples import (
@@ -48,16 +50,17 @@ Judged = tuple[NDArray[np.float64], Callable[[int], Shown]]
 
 
 def _masks(fitted: Fitted, test: Labelled, _: int) -> Judged:
-    assert test.masks_NSS is not None
-    masks_NSS, side = test.masks_NSS, fitted.model.encoder.config.side
-    made_NEE = predict(fitted.model, test.images_NSS, task=fitted.task)
+    """At the model's side, where the score is taken, so that picture and number are of one thing."""
+    side = fitted.model.encoder.config.side
+    inside_NEE = predict(fitted.model, test.images_NSS, task=fitted.task) > fitted.threshold
+    truth_NEE = truth_of(test, side=side).masks_NSS
+    values_N = dice_values(inside_NEE, truth_NEE)
 
     def show(row: int) -> Shown:
-        width = test.images_NSS.shape[1]
-        inside_SS = enlarged(made_NEE[row], width=width, height=width) > fitted.threshold
-        return show_masks(test.images_NSS[row], masks_NSS[row] > 0, inside_SS)
+        seen_EE = to_float(torch.from_numpy(test.images_NSS[row : row + 1]), side=side)[0, 0].numpy()
+        return show_masks(grey(seen_EE), truth_NEE[row], inside_NEE[row], dice=float(values_N[row]))
 
-    return dice_values(made_NEE > fitted.threshold, truth_of(test, side=side).masks_NSS), show
+    return values_N, show
 
 
 def _classes(fitted: Fitted, test: Labelled, _: int) -> Judged:
@@ -65,9 +68,7 @@ def _classes(fitted: Fitted, test: Labelled, _: int) -> Judged:
     labels_N, classes = test.labels_N, fitted.task.classes
     made_NK = predict(fitted.model, test.images_NSS, task=fitted.task)
     values_N = made_NK[np.arange(len(test)), labels_N].astype(np.float64)
-    return values_N, lambda row: show_class(
-        test.images_NSS[row], int(labels_N[row]), made_NK[row], classes=classes
-    )
+    return values_N, lambda row: show_class(test.images_NSS[row], int(labels_N[row]), made_NK[row], classes=classes)
 
 
 def _restored(fitted: Fitted, test: Labelled, seed: int) -> Judged:

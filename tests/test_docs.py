@@ -15,8 +15,8 @@ from rich.console import Console
 
 from core import errors
 from core.data.manifest import COLUMNS, REQUIRED
-from simulations.config import SimulationConfig
 from core.exits import INTERRUPTED
+from simulations.config import SimulationConfig
 from simulations.experiment import simulate
 from simulations.run import command
 

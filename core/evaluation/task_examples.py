@@ -77,9 +77,10 @@ def dice_values(predicted_NSS: NDArray[np.bool_], truth_NSS: NDArray[np.bool_]) 
     return np.where(truth_NSS.any(axis=(1, 2)), dice_of_images(predicted_NSS, truth_NSS), np.nan)
 
 
-def show_masks(image_SS: NDArray[np.uint8], truth_SS: NDArray[np.bool_], predicted_SS: NDArray[np.bool_]) -> Shown:
+def show_masks(
+    image_SS: NDArray[np.uint8], truth_SS: NDArray[np.bool_], predicted_SS: NDArray[np.bool_], *, dice: float
+) -> Shown:
     """The image, the mask drawn by hand, the model's, and both."""
-    value = float(dice_of_images(predicted_SS[None], truth_SS[None])[0])
     rows = (
         ("image", None, None),
         ("drawn by hand", truth_SS, None),
@@ -90,7 +91,7 @@ def show_masks(image_SS: NDArray[np.uint8], truth_SS: NDArray[np.bool_], predict
         (label, data_address(overlay(image_SS, truth_HW=truth, predicted_HW=own))) for label, truth, own in rows
     ]
     empty = "" if predicted_SS.any() else " The model found nothing here."
-    return Shown(f"Dice {value:.2f} in this image.{empty}", pictures)
+    return Shown(f"Dice {dice:.2f} in this image.{empty}", pictures)
 
 
 def show_class(

@@ -23,8 +23,8 @@ from core.files import write_text
 
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 RULE = (
-    "Three test patients, chosen by rule and not by hand: the best, the one in the middle, the worst. Of each, the image "
-    "whose score is nearest to the patient's mean. Pictures are squeezed to a square, as the model sees them."
+    "Three test patients, chosen by rule and not by hand: the best, the one in the middle, the worst. Of each, the "
+    "image whose score is nearest to the patient's mean. Pictures are squeezed to a square, as the model sees them."
 )
 
 
@@ -78,7 +78,7 @@ def render(report: TaskReport) -> str:
 
 
 LIMITS = (
-    "This is research software and no medical device; a result on this page is no approval to use the model on patients.",
+    "This is research software and no medical device; nothing on this page approves the model for use on patients.",
     "The example pictures are images of your patients: treat this page as you treat those.",
     "The test patients come from the same hospital and manifest as the training patients. How the model does elsewhere "
     "was not measured.",
@@ -133,9 +133,9 @@ def _example(example: TaskExample) -> str:
 def _course(result: Mapping[str, Any]) -> str:
     model = result.get("model", {})
     caption = (
-        "Training loss: mean since the point before, lower is better. "
-        "Validation: patients who teach nothing and choose which state is kept; the ring marks that state. A validation "
-        "score that falls while the loss falls on means that the model learns its training images by heart."
+        "Training loss: mean since the point before, lower is better. Validation: patients who teach nothing and "
+        "choose which state is kept; the ring marks that state. A validation score that falls while the loss falls on "
+        "means that the model learns its training images by heart."
     )
     timing = result.get("timing", {})
     numbers = facts(

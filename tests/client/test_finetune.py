@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -195,8 +196,14 @@ def test_every_wrong_file_is_told_at_once(run_client: Run, tmp_path: Path) -> No
     files = [part for option, name in names.items() for part in (option, tmp_path / name)]
     result = run_client("finetune", *files, "--out", tmp_path / "out", "--test", "2", "tuning.batch=0")
     assert result.exit_code == CONFIGURATION
-    for words in ("unknown key tuning.stepz, did you mean tuning.steps", "kind must be one of", "batch must be at least 1",
-                  "weights.safetensors", "column 'patient' is missing", "--test 2.0 must lie between"):  # fmt: skip
+    for words in (
+        "unknown key tuning.stepz, did you mean tuning.steps",
+        "kind must be one of",
+        "batch must be at least 1",
+        "weights.safetensors",
+        "column 'patient' is missing",
+        "--test 2.0 must lie between",
+    ):
         assert words in result.stderr
     assert not (tmp_path / "out").exists()
 
@@ -229,8 +236,6 @@ def test_a_task_that_the_manifest_has_no_labels_for_says_what_it_has(
 
 def _manifest(records: list[Record], folder: Path, **splits: int) -> Path:
     """Of so many patients a split, one image each; none of the other patients."""
-    from dataclasses import replace
-
     words = [name for name, count in splits.items() for _ in range(count)]
     first = {record.patient: record for record in reversed(records)}
     chosen = [replace(first[name], split=word) for name, word in zip(sorted(first), words, strict=False)]
@@ -263,7 +268,9 @@ def test_without_validation_patients_the_last_state_is_kept_and_told(
     assert [point["validation"] for point in result["curve"]] == [None, None]
 
 
-@pytest.mark.parametrize(("splits", "words"), [({"train": 3}, "to measure the result on"), ({"test": 3}, "to learn from")])
+@pytest.mark.parametrize(
+    ("splits", "words"), [({"train": 3}, "to measure the result on"), ({"test": 3}, "to learn from")]
+)
 def test_a_manifest_with_nothing_to_learn_from_or_to_measure_on_is_refused(
     splits: dict[str, int], words: str, tune: Tune, hospital_records: list[Record], tmp_path: Path
 ) -> None:
