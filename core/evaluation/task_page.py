@@ -93,7 +93,9 @@ def _metrics(result: Mapping[str, Any]) -> str:
     for name, found in (score.get("metrics") or {}).items():
         known = told(name)
         if finite(found.get("value")) is None:
-            missing.append(f"{known.name}{f' in {known.unit}' if known.unit else ''}: {found.get('reason', '')}.")
+            missing.append(
+                f"{known.name}{f' in {known.unit}' if known.unit else ''}: {str(found.get('reason', '')).replace('`', '')}."
+            )
             continue
         bounds = interval(name, found) or NONE
         cells = [known.name, number(name, found["value"]), bounds, count(found.get("patients")), known.meaning]
@@ -182,7 +184,7 @@ def _counts(result: Mapping[str, Any]) -> str:
         own = found.get("classes", {})
         numbers = [count(found.get("patients")), count(found.get("images"))]
         rows.append(("", [text(label), *numbers, *(count(own.get(word, {}).get("patients")) for word in classes)]))
-    head = ["patients", "all", "images", *(text(f"with {word}") for word in classes)]
+    head = ["part", "patients", "images", *(text(f"patients with {word}") for word in classes)]
     note = "Patients are divided, never a patient's images. A patient may have images of several classes."
     return section("Who took part", table(head, rows), f'<p class="soft">{note}</p>')
 

@@ -119,7 +119,7 @@ def test_classes_have_their_patients(report: TaskReport, result: dict[str, Any])
     result["task"]["classes"] = ["benign", "cyst"]
     result["data"]["splits"]["train"]["classes"] = classes
     page = render(replace(report, result=result))
-    assert "<th scope=col>with cyst</th>" in page
+    assert "<th scope=col>patients with cyst</th>" in page
     assert "<td>7</td><td>0</td>" in page
 
 
