@@ -1,5 +1,6 @@
 """A hospital's labelled images, an encoder's weights, and tiny fine-tuned models."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -78,8 +79,10 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def task_file(tmp_path: Path) -> Callable[..., Path]:
     """(kind, key=value, ...) -> the YAML file of a task of that kind, with these keys changed."""
 
+    numbers = itertools.count()
+
     def make(kind: str = "segmentation", **changes: Any) -> Path:
-        path = tmp_path / f"{kind}.yaml"
+        path = tmp_path / f"{kind}-{next(numbers)}.yaml"
         path.write_text(yaml.safe_dump({**TASKS[kind], **changes}))
         return path
 
