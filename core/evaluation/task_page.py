@@ -93,9 +93,8 @@ def _metrics(result: Mapping[str, Any]) -> str:
     for name, found in (score.get("metrics") or {}).items():
         known = told(name)
         if finite(found.get("value")) is None:
-            missing.append(
-                f"{known.name}{f' in {known.unit}' if known.unit else ''}: {str(found.get('reason', '')).replace('`', '')}."
-            )
+            reason = str(found.get("reason", "")).replace("`", "")
+            missing.append(f"{known.name}{f' in {known.unit}' if known.unit else ''}: {reason}.")
             continue
         bounds = interval(name, found) or NONE
         cells = [known.name, number(name, found["value"]), bounds, count(found.get("patients")), known.meaning]

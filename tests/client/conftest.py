@@ -78,7 +78,6 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def task_file(tmp_path: Path) -> Callable[..., Path]:
     """(kind, key=value, ...) -> the YAML file of a task of that kind, with these keys changed."""
-
     numbers = itertools.count()
 
     def make(kind: str = "segmentation", **changes: Any) -> Path:
