@@ -127,12 +127,10 @@ def _collapse(state: Mapping[str, Tensor], dropped: dict[str, str], *, name: str
     without = sorted(
         f"blocks.{number}" for number in blocks if f"blocks.{number}.attn.{_TABLE.split('.')[1]}" not in tables
     )
-    first = next(iter(tables.values()))
+    named, first = next(iter(tables.items()))
     unlike = sorted(key for key, table in tables.items() if not torch.equal(table, first))
     if without or unlike or _TABLE in state:
-        found = (
-            f"{unlike} differ from the first" if unlike else f"{without or 'a shared table'} beside tables in blocks"
-        )
+        found = f"{unlike} differ from {named}" if unlike else f"{without or 'a shared table'} beside tables in blocks"
         raise CheckpointError(f"{name}: this encoder has one bias table for all blocks, but {found}; take another file")
     dropped.update(dict.fromkeys(tables, _COLLAPSED))
     return {key: tensor for key, tensor in state.items() if key not in tables} | {_TABLE: first}

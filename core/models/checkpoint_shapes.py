@@ -40,7 +40,7 @@ def shape_of(found: Found, *, document: Mapping[str, Any] | None, heads: int, na
     config = _deduced(found, names, heads=heads or _heads_in(document), name=name)
     if document is not None:
         config = _told(document, deduced=config, name=name)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # a layer draws its first weights even there
         expected = Encoder(config).state_dict()
     problems = _unfit(found.state, expected if found.layout == "release" else to_timm(expected))
     problems += _unlike_indices(found.indices, config)
@@ -192,7 +192,8 @@ def _unlike_indices(indices: Mapping[str, Tensor], config: EncoderConfig) -> lis
     """Tables of relative positions that order the bias rows otherwise than this encoder does."""
     if not indices or config.plain:
         return []
-    ours = RelativePositionBias(grid=config.grid, heads=1).index(None)[0]
+    with torch.random.fork_rng(devices=[]):
+        ours = RelativePositionBias(grid=config.grid, heads=1).index(None)[0]
     return [
         f"{key} orders the bias rows otherwise than this encoder of {config.grid} x {config.grid} patches"
         for key, theirs in sorted(indices.items())

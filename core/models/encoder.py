@@ -168,10 +168,7 @@ class Encoder(nn.Module):
             DataError: the images have another side or another number of channels.
         """
         self._check(x_BCHW)
-        x_BTD = self.cls_token(self.patch_embed(x_BCHW, visible_BV))
-        if self.pos_embed is not None:
-            x_BTD = self.pos_embed(x_BTD, visible_BV)
-        bias_BHTT = None if self.rel_pos_bias is None else self.rel_pos_bias(visible_BV)
+        x_BTD, bias_BHTT = self._embed(x_BCHW, visible_BV)
         for block in self.blocks:
             x_BTD = block(x_BTD, bias_BHTT)
         tokens_BTD: Tensor = self.norm(x_BTD)
@@ -185,6 +182,13 @@ class Encoder(nn.Module):
                 f"got {tuple(x_BCHW.shape)}"
             )
 
+    def _embed(self, x_BCHW: Tensor, visible_BV: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What enters the first block, and the bias of all blocks' logits."""
+        x_BTD = self.cls_token(self.patch_embed(x_BCHW, visible_BV))
+        if self.pos_embed is not None:
+            x_BTD = self.pos_embed(x_BTD, visible_BV)
+        return x_BTD, None if self.rel_pos_bias is None else self.rel_pos_bias(visible_BV)
+
     def hidden(self, x_BCHW: Tensor, blocks: Sequence[int]) -> list[Tensor]:
         """Tokens (B, 1 + N, D) after each of these blocks (from 0, no final norm); -1 is what `forward` returns.
 
@@ -192,8 +196,7 @@ class Encoder(nn.Module):
             DataError: as `forward`.
         """
         self._check(x_BCHW)
-        x_BTD = self.cls_token(self.patch_embed(x_BCHW, None))
-        bias_1HTT = self.rel_pos_bias(None)
+        x_BTD, bias_1HTT = self._embed(x_BCHW, None)
         found: dict[int, Tensor] = {}
         for number, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, bias_1HTT)
