@@ -79,6 +79,11 @@ def warnings_of(fitted: Fitted, score: TaskScore, prepared: Prepared, loaded: Lo
     yield from _counted(score.counts)
     if fitted.best_step == fitted.steps == fitted.task.tuning.steps and len(fitted.curve) > 1 and fitted.validation:
         yield "The last state was the best: more steps (tuning.steps) may give a better model."
+    if fitted.task.kind == "classification" and fitted.task.tuning.balance:
+        yield (
+            "Classes were drawn alike in training (tuning.balance), so the model's probabilities are those of patients "
+            "among whom every class is as frequent as the others."
+        )
     if prepared.unused:
         told = "; ".join(f"{number} {reason}" for reason, number in sorted(prepared.unused.items()))
         yield f"{sum(prepared.unused.values())} of {prepared.rows} rows of the manifest are not used: {told}."

@@ -78,14 +78,17 @@ def claim(score: Mapping[str, Any], *, classes: int = 0) -> list[str]:
     if finite(found.get("value")) is None:
         return [f"There is no result: {found.get('reason') or 'nothing could be measured'}."]
     people = "one patient" if found.get("patients") == 1 else f"{found.get('patients')} patients"
-    text = f"{told(metric).name} {number(metric, found['value'])} on {people} that the model has not seen"
+    name = told(metric).name[:1].upper() + told(metric).name[1:]
+    text = f"{name} {number(metric, found['value'])} on {people} that the model has not seen"
     bounds = interval(metric, found)
     first = f"{text} (95% interval {bounds})." if bounds else f"{text}; there is no interval: {found.get('reason')}."
-    further = [f"{told(metric).name} is the {told(metric).meaning}."] if told(metric).meaning else []
+    further = [f"{name} is the {told(metric).meaning}."] if told(metric).meaning else []
     if bounds:
         further.append(f"The mean of all patients like these plausibly lies between {bounds.replace(' to ', ' and ')}.")
     if metric == "balanced_accuracy" and classes:
-        further.append(f"Guessing would give {share(1 / classes)}.")
+        better = finite(found.get("low")) is not None and found["low"] > 1 / classes
+        verdict = "" if better else "; that the model is better is not shown"
+        further.append(f"Guessing would give {share(1 / classes)}{verdict}.")
     gain = score.get("metrics", {}).get("psnr_gain") or {}
     if finite(gain.get("value")) is not None:
         bounds = interval("psnr_gain", gain)

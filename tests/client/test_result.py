@@ -52,6 +52,11 @@ def test_nothing_weak_is_no_warning(fitted: Fitted, loaded: Loaded) -> None:
     assert list(warnings_of(fitted, score(), prepared(), loaded)) == []
 
 
+def test_probabilities_of_evenly_drawn_classes_are_explained(fitted_file: Callable[..., Path], loaded: Loaded) -> None:
+    (told,) = warnings_of(load_fitted(fitted_file("classification")), score(), prepared(), loaded)
+    assert told.startswith("Classes were drawn alike in training")
+
+
 @pytest.mark.parametrize("few", ["train", "validation", "test"])
 def test_few_patients_of_any_part_are_warned_of(few: str, fitted: Fitted, loaded: Loaded) -> None:
     for patients, words in ((1, "1 {} patient:"), (FEW - 1, "9 {} patients:")):

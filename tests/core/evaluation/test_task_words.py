@@ -33,7 +33,11 @@ def test_no_value_is_no_claim() -> None:
 def test_classes_are_told_beside_what_guessing_gives() -> None:
     found = {"value": 0.7, "low": 0.6, "high": 0.8, "reason": "", "patients": 40}
     told = claim({"primary": "balanced_accuracy", "metrics": {"balanced_accuracy": found}}, classes=4)
+    assert told[0].startswith("Balanced accuracy 0.70 on 40 patients")
     assert "Guessing would give 0.25." in told
+    found["low"] = 0.25
+    told = claim({"primary": "balanced_accuracy", "metrics": {"balanced_accuracy": found}}, classes=4)
+    assert "Guessing would give 0.25; that the model is better is not shown." in told
 
 
 def test_enhancement_tells_what_restoring_added() -> None:
