@@ -19,6 +19,9 @@ application = typer.Typer(
 )
 
 Threads = Annotated[int, typer.Option(help="CPU threads; 0: as many as torch takes", min=0, max=256)]
+Cache = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="decoded images; 'cache' beside the results if none is given")
+]
 
 
 @application.callback()
@@ -36,9 +39,7 @@ def finetune(
     weights: Annotated[Path, typer.Option(metavar="FILE", help="the pretrained encoder to start from")],
     manifest: Annotated[Path, typer.Option(metavar="FILE", help="your images: CSV or Parquet, a row an image")],
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="results; finetuned/TASK if none is given")] = None,
-    cache: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="decoded images; 'cache' beside the results if none is given")
-    ] = None,
+    cache: Cache = None,
     seed: Annotated[int, typer.Option(help="of every random draw")] = 0,
     threads: Threads = 0,
     side: Annotated[int, typer.Option(help="pixels on a side of the model's input; 0: as the weights", min=0)] = 0,
