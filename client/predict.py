@@ -59,7 +59,7 @@ def predict_folder(
         RunExists: Results are there already.
         DataError: No image was found; or, after all others were predicted, the images that could not be read.
     """
-    fitted = load_fitted(model)
+    fitted = _model(model)
     chosen = _threshold(fitted, threshold)
     listing = list_images(images, leave_out=[out])
     _check_out(images, out, overwrite=overwrite)
@@ -80,6 +80,15 @@ def predict_folder(
     if broken:
         raise DataError(_named(broken), title=f"--images {images}")
     return out
+
+
+def _model(path: Path) -> Fitted:
+    """The model; the reader's own remedy, to remove the file, is for a run that is gone on with."""
+    try:
+        return load_fitted(path)
+    except CheckpointError as error:
+        why = str(error).partition(";")[0]
+        raise CheckpointError(f"{why}; give the model.safetensors that `usfm-client finetune` wrote") from error
 
 
 def _threshold(fitted: Fitted, threshold: float | None) -> float:

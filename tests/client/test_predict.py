@@ -213,6 +213,8 @@ def test_what_is_no_model_is_refused_by_name(folder: Path, weights_file: Path, r
         result = run_client("predict", "--model", model, "--images", folder, "--out", tmp_path / "out")
         assert result.exit_code == CHECKPOINT
         assert str(model) in result.stderr
+        assert "give the model.safetensors that `usfm-client finetune` wrote" in result.stderr
+        assert "remove it" not in result.stderr
     assert not (tmp_path / "out").exists()
 
 
