@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from core.errors import ConfigError
-from simulations.exits import told_errors
+from core.exits import told_errors
 from simulations.label_efficiency import STUDY
 
 QUICK = (
