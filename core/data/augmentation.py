@@ -142,9 +142,14 @@ def augment_mask(masks_BHW: Tensor, *, seeds_B: Tensor, side: int, settings: Aug
 
 def standardize(images_B1SS: Tensor) -> Tensor:
     """Mean 0 and deviation 1, image by image: how the encoder meets images in pretraining (`DualMIM`)."""
-    mean_B111 = images_B1SS.mean(dim=(1, 2, 3), keepdim=True)
-    scale_B111 = images_B1SS.std(dim=(1, 2, 3), keepdim=True, correction=0) + DEVIATION_FLOOR
+    mean_B111, scale_B111 = units_of(images_B1SS)
     return (images_B1SS - mean_B111) / scale_B111
+
+
+def units_of(images_B1SS: Tensor) -> tuple[Tensor, Tensor]:
+    """The grey level that `standardize` makes 0 of each image, and the difference that it makes 1; (B, 1, 1, 1) each."""
+    mean_B111 = images_B1SS.mean(dim=(1, 2, 3), keepdim=True)
+    return mean_B111, images_B1SS.std(dim=(1, 2, 3), keepdim=True, correction=0) + DEVIATION_FLOOR
 
 
 def _unit(images_BHW: Tensor) -> Tensor:
