@@ -10,9 +10,9 @@ from core.evaluation.label_efficiency import figures, tables
 from core.evaluation.label_efficiency.analysis import Analysis, limits
 from core.evaluation.label_efficiency.claims import over, sentences
 from core.evaluation.label_efficiency.design import OURS
-from core.evaluation.label_efficiency.examples import RULE, Example, example_row
 from core.evaluation.label_efficiency.gains import MARGIN
 from core.evaluation.label_efficiency.looks import PUBLIC, arm_name
+from core.evaluation.label_efficiency.predictions import RULE, Example, example_row
 from core.evaluation.report import FIGURES
 from core.evaluation.report_page import bullets, facts, figure, folded, page, section, text
 from core.evaluation.report_tables import plain_table

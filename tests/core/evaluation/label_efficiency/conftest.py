@@ -10,7 +10,7 @@ from core.evaluation.gain import PatientScore
 from core.evaluation.label_efficiency.analysis import Analysis, analyse
 from core.evaluation.label_efficiency.budgets import Budget
 from core.evaluation.label_efficiency.cells import Cell, score
-from core.evaluation.label_efficiency.examples import Example, Prediction
+from core.evaluation.label_efficiency.predictions import Example, Prediction
 from core.evaluation.label_efficiency.report import StudyReport
 
 HOSTILE = 'public:<script>alert("h")</script> & $\\frac{ [red]x[/] 医院'

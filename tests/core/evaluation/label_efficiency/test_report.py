@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.evaluation.label_efficiency.analysis import Analysis
-from core.evaluation.label_efficiency.examples import RULE
+from core.evaluation.label_efficiency.predictions import RULE
 from core.evaluation.label_efficiency.report import StudyReport, report_html, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.errors import DataError
 from core.evaluation.label_efficiency.cells import Cell
-from core.evaluation.label_efficiency.examples import (
+from core.evaluation.label_efficiency.predictions import (
     PREDICTION,
     TRUTH,
     Example,
@@ -42,7 +42,8 @@ def test_outlines_run_inside_the_masks_and_the_truth_lies_above() -> None:
     assert pixels.shape == (256, 256, 3)  # 64 pixels for one
     yellow, blue = (np.round(255 * np.array(colour)) for colour in (TRUTH, PREDICTION))
     assert (pixels[64, 64] == yellow).all()
-    assert (pixels[65, 66] == blue).all()
+    assert (pixels[65, 66] == yellow).all()
+    assert (pixels[66, 67] == blue).all()
     assert (pixels[63, 64] == 128).all()  # outside
     assert (pixels[128, 128] == 128).all()  # well inside
     assert (_pixels(outlined(image_SS, None, None)) == 128).all()

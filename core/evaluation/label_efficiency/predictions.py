@@ -114,13 +114,13 @@ def _picture(example: Example, name: str, source: str) -> str:
 def outlined(image_SS: Picture, truth_SS: NDArray[np.bool_] | None, predicted_SS: NDArray[np.bool_] | None) -> str:
     """A `data:` address of the image, enlarged by a whole factor, with outlines: the truth yellow, a prediction blue.
 
-    Outlines run inside the mask's edge, one pixel of the enlarged picture wide for the truth and three for the
+    Outlines run inside the mask's edge, two pixels of the enlarged picture wide for the truth and five for the
     prediction, which lies below, so that both are seen where they meet.
     """
     factor = -(-SHOWN_SIDE // image_SS.shape[0])
     grey_EE = np.kron(np.nan_to_num(np.asarray(image_SS, np.float64)), np.ones((factor, factor)))
     colour_EEC: NDArray[np.float64] = np.repeat(grey_EE[..., None], 3, axis=2)
-    for mask_SS, colour, width in ((predicted_SS, PREDICTION, 3), (truth_SS, TRUTH, 1)):
+    for mask_SS, colour, width in ((predicted_SS, PREDICTION, 5), (truth_SS, TRUTH, 2)):
         if mask_SS is not None:
             mask_EE = np.kron(np.asarray(mask_SS, bool), np.ones((factor, factor), bool))
             colour_EEC[mask_EE & ~ndimage.binary_erosion(mask_EE, iterations=width)] = colour
