@@ -31,7 +31,11 @@ def test_budgets_hold_labels_in_proportion_and_no_patient_is_on_both_sides(finis
     assert set(data.strata) == sides[0]
     assert set(data.strata.values()) <= {"normal", "benign", "malignant"}
     budgets = data.labelled([2, "all"], seed=0)
-    assert set(budgets[2]) < set(budgets["all"]) == sides[0]
+    two, everyone = budgets[2], budgets["all"]
+    assert isinstance(two, list)
+    assert isinstance(everyone, list)
+    assert set(two) < set(everyone)
+    assert set(everyone) == sides[0]
 
 
 def test_the_problems_of_all_tasks_are_told_at_once(run: Run) -> None:

@@ -77,9 +77,9 @@ def test_an_arm_that_the_pretraining_lacks_is_refused(run: Run, pretrained: Path
 
 
 def test_the_digest_that_an_encoder_must_have_is_compared(run: Run, pretrained: Path, tmp_path: Path) -> None:
-    wrong = "{federated/seed-0: " + "0" * 64 + "}"
+    wrong = "{federated/seed-0: " + "f" * 64 + "}"
     with pytest.raises(ConfigError, match=r"encoder federated/seed-0 has SHA-256 [0-9a-f]{64}, pretraining.digests"):
         run(f"pretraining.digests={wrong}")
-    unknown = "{fedrated/seed-0: " + "0" * 64 + "}"
+    unknown = "{fedrated/seed-0: " + "f" * 64 + "}"
     with pytest.raises(ConfigError, match="there is no encoder 'fedrated/seed-0'"):
         run(f"pretraining.digests={unknown}", overwrite=True)

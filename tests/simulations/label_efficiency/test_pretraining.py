@@ -20,7 +20,7 @@ def files(folder: Path, pattern: str) -> dict[str, tuple[bytes, int]]:
 
 
 def test_a_study_makes_its_own_pretraining_and_goes_on_from_it(study_file: Path) -> None:
-    given = ["name=own", "arms=[random_init,federated]", "budgets=[2]", "pretraining.overrides=[seeds=[0]]"]
+    given = ["name=own", "arms=[random_init,federated]", "budgets=[2]", 'pretraining.overrides=["seeds=[0]"]']
     folder = run_study(path=study_file, overrides=given, console=Console(quiet=True))
     arms = {path.name for path in (folder / "pretraining" / "arms" / "seed-0").iterdir()}
     assert arms == {"federated"}

@@ -67,9 +67,13 @@ def test_another_configuration_does_not_go_on_with_a_study(run: Run) -> None:
         run("budgets=[2]", "arms=[random_init]", "seed=1", resume=True)
 
 
-def test_one_hospital_alone_is_the_median_and_the_best(run: Run, study_file: Path) -> None:
-    given = ["name=one", "budgets=[2]", "pretraining.overrides=[seeds=[0],data.phantom.devices=1,arms=[local]]"]
-    given += ["arms=[random_init,local,local_best]"]
+def test_one_hospital_alone_is_the_median_and_the_best(study_file: Path, tmp_path: Path) -> None:
+    given = [
+        "name=one",
+        "budgets=[2]",
+        'pretraining.overrides=["seeds=[0]",data.phantom.devices=1,federation.min_sites=1]',
+    ]
+    given += ["arms=[random_init,local,local_best]", f"data.cache={tmp_path / 'data' / 'cache'}"]
     folder = run_study(path=study_file, overrides=given, console=Console(quiet=True))
     found = metrics(folder)
     assert found["hospitals"]["mask"]["median"] == found["hospitals"]["mask"]["best"]

@@ -1,7 +1,7 @@
 """Predictions that the report shows: of every test patient's first image, from the first draw, with few labels.
 
-Which patient is shown is decided when all cells are there (`core.evaluation.label_efficiency.predictions.RULE`), so
-those of all patients are kept: about a megabyte a cell of the first draw.
+Which patient is shown is decided when all cells are there (`RULE`, of `core.evaluation.label_efficiency.predictions`),
+so those of all patients are kept: about a megabyte a cell of the first draw.
 """
 
 from collections.abc import Iterator, Sequence
