@@ -17,7 +17,7 @@ OTHER: dict[str, Any] = {
     "local_steps": 3, "encoder": {"size": "base"}, "objective": {"mask_ratio": 0.5}, "augmentation": {"flip": 0.0},
     "training": {"batch": 5}, "weighting": "fedavg", "local_state": "reset", "totals": {"liver": 1},
     "unused": {"eye": 1}, "mix": {"liver": 1.0}, "server": {"name": "fedadam"}, "codec": "bf16", "norm_bound": 1e9,
-    "min_sites": 2, "tensors": {"a": (1,)},
+    "min_sites": 2, "tensors": {"a": (1,)}, "task": {"task": 1},
 }  # fmt: skip
 
 
