@@ -36,6 +36,27 @@ def load(schema: type[_T], *, path: Path | None, overrides: Iterable[str]) -> tu
     """
     problems: list[str] = []
     assignments = [*_from_file(path, schema, problems), *_from_overrides(overrides, schema, problems)]
+    return _resolve(schema, assignments, problems)
+
+
+def from_mapping(schema: type[_T], values: Mapping[Any, Any], *, source: str) -> _T:
+    """A configuration from what a document holds (a plan, a saved file), as strictly as `load` reads a file.
+
+    Args:
+        schema: The dataclass of the whole configuration; its defaults hold where nothing is said.
+        values: Keys and plain values, sections as mappings.
+        source: What to call the document in messages.
+
+    Raises:
+        ConfigError: With every problem of the keys and the values.
+    """
+    problems: list[str] = []
+    assignments = list(_leaves(values, schema, source=source, problems=problems))
+    return _resolve(schema, assignments, problems)[0]
+
+
+def _resolve(schema: type[_T], assignments: list[tuple[str, str, Any]], problems: list[str]) -> tuple[_T, str]:
+    """Set the values and build; what was found wrong before is reported with what is found here."""
     config: DictConfig = OmegaConf.structured(schema)
     _unlock(config)
     for source, key, value in assignments:

@@ -183,7 +183,7 @@ def test_the_readme_lists_every_exit_code() -> None:
 
 def test_the_columns_of_a_manifest_are_documented() -> None:
     assert tuple(_plain(_table((ROOT / "docs/data.md").read_text(), "column"))) == (
-        "image", "organ", "patient", "mask", "label", "site", "device", "dataset", "split", "licence",
+        "image", "organ", "patient", "mask", "label", "site", "device", "dataset", "split", "licence", "spacing",
     )  # fmt: skip
     assert set(COLUMNS) == set(_plain(_table((ROOT / "docs/data.md").read_text(), "column")))
     told = _section(README, "Your own images")

@@ -5,19 +5,17 @@ batch is divided between processes or hospitals. The crop is Inception's (random
 side would exceed the image it is cut to the image, in place of drawing again.
 
 C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, arXiv:1409.4842 (the crop).
-G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014,
-doi:10.1145/2660193.2660195 (the counter-based numbers).
 """
 
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from core.errors import ConfigError
+from core.seeding import counter_uniform
 
 # B batch, H height and W width of the source, S side of the result, U random numbers of one image.
 
@@ -98,7 +96,7 @@ def augment(images_BHW: Tensor, *, seeds_B: Tensor, side: int, settings: Augment
     """
     if not settings.enabled:
         return to_float(images_BHW, side=side)
-    uniform_BU = _uniform(seeds_B, _NUMBERS).to(images_BHW.device)
+    uniform_BU = counter_uniform(seeds_B, _NUMBERS).to(images_BHW.device)
     images_B1HW = _shrink(_unit(images_BHW), side, settings)
     grid_BSS2 = _grid(uniform_BU, side, settings)
     cropped_B1SS = functional.grid_sample(images_B1HW, grid_BSS2, padding_mode="border", align_corners=False)
@@ -135,7 +133,7 @@ def augment_mask(masks_BHW: Tensor, *, seeds_B: Tensor, side: int, settings: Aug
     """
     if not settings.enabled:
         return to_mask(masks_BHW, side=side)
-    grid_BSS2 = _grid(_uniform(seeds_B, _NUMBERS).to(masks_BHW.device), side, settings)
+    grid_BSS2 = _grid(counter_uniform(seeds_B, _NUMBERS).to(masks_BHW.device), side, settings)
     masks_B1HW = masks_BHW.to(torch.float32)[:, None]
     return functional.grid_sample(
         masks_B1HW, grid_BSS2, mode="nearest", padding_mode="border", align_corners=False
@@ -144,9 +142,14 @@ def augment_mask(masks_BHW: Tensor, *, seeds_B: Tensor, side: int, settings: Aug
 
 def standardize(images_B1SS: Tensor) -> Tensor:
     """Mean 0 and deviation 1, image by image: how the encoder meets images in pretraining (`DualMIM`)."""
-    mean_B111 = images_B1SS.mean(dim=(1, 2, 3), keepdim=True)
-    scale_B111 = images_B1SS.std(dim=(1, 2, 3), keepdim=True, correction=0) + DEVIATION_FLOOR
+    mean_B111, scale_B111 = units_of(images_B1SS)
     return (images_B1SS - mean_B111) / scale_B111
+
+
+def units_of(images_B1SS: Tensor) -> tuple[Tensor, Tensor]:
+    """The grey level that `standardize` makes 0 of each image, and the difference that it makes 1; (B, 1, 1, 1) each."""
+    mean_B111 = images_B1SS.mean(dim=(1, 2, 3), keepdim=True)
+    return mean_B111, images_B1SS.std(dim=(1, 2, 3), keepdim=True, correction=0) + DEVIATION_FLOOR
 
 
 def _unit(images_BHW: Tensor) -> Tensor:
@@ -182,13 +185,3 @@ def _grid(uniform_BU: Tensor, side: int, settings: AugmentationConfig) -> Tensor
     x_BS = centre_x_B[:, None] + (sign_B * width_B)[:, None] * axis_S
     y_BS = centre_y_B[:, None] + height_B[:, None] * axis_S
     return torch.stack([x_BS[:, None].expand(-1, side, -1), y_BS[:, :, None].expand(-1, -1, side)], dim=-1)
-
-
-def _uniform(seeds_B: Tensor, count: int) -> Tensor:
-    """`count` numbers in [0, 1) an image, float32 (B, U): SplitMix64 of its seed (Steele et al., figure 17)."""
-    weyl_U = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    z_BU = seeds_B.numpy().astype(np.uint64)[:, None] + weyl_U
-    z_BU = (z_BU ^ (z_BU >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z_BU = (z_BU ^ (z_BU >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z_BU = z_BU ^ (z_BU >> np.uint64(31))
-    return torch.from_numpy((z_BU >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))

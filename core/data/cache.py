@@ -4,8 +4,9 @@ One folder serves many manifests (the hospitals of a simulation share it): pixel
 maps rows to them. A source whose size or time stamp differs is read again, and decoded again if its SHA-256 changed.
 """
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from core.data.decode import Decoded, Source, bomb_warnings_off, decode_image, decode_mask, read_source
-from core.data.manifest import Manifest
+from core.data.manifest import Manifest, Record
 from core.data.problems import RowProblems
 from core.data.store import KINDS, Entry, Kind, Store, open_store
 from core.errors import ConfigError, DataError
@@ -41,6 +42,7 @@ class ImageCache:
         self._image_N = np.array([images[str(record.image)].slot for record in records], dtype=np.int64)
         slots = [masks[str(record.mask)].slot if record.mask else -1 for record in records]
         self._mask_N = np.array(slots, dtype=np.int64)
+        self._spacing_N2 = np.array([_spacing(record, images, store.side) for record in records]).reshape(-1, 2)
         self._manifest = manifest
 
     def __len__(self) -> int:
@@ -67,6 +69,14 @@ class ImageCache:
             raise DataError([f"row {record.row}: {record.image} has no mask" for record in absent])
         return np.asarray(self._masks_MSS[slots_B])
 
+    def spacing(self, rows_B: np.ndarray) -> np.ndarray:
+        """Millimetres from one cached pixel to the next, down the rows and along the columns: float64 (B, 2), a copy.
+
+        NaN where the manifest gives no spacing. A cached image is the whole original squeezed to a square, so the two
+        differ where the original was no square; at a side E in place of S both are S / E times as large.
+        """
+        return np.asarray(self._spacing_N2[rows_B])
+
 
 def open_cache(
     manifest: Manifest, *, folder: Path, side: int, progress: Callable[[int, int], None] | None = None
@@ -91,6 +101,14 @@ def open_cache(
         problems = _problems(store, manifest, failures)
         problems.raise_if_any(f"images of {manifest.path}")
         return ImageCache(store, manifest)
+
+
+def _spacing(record: Record, images: Mapping[str, Entry], side: int) -> tuple[float, float]:
+    """Millimetres a cached pixel, (rows, columns): what `side` pixels share is the original's height and width."""
+    if record.spacing is None:
+        return math.nan, math.nan
+    original = images[str(record.image)]
+    return record.spacing * original.height / side, record.spacing * original.width / side
 
 
 def _missing(store: Store, manifest: Manifest) -> list[Job]:

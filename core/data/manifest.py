@@ -1,13 +1,14 @@
 """The manifest: one row an image, the only description of a data set that the rest of the project reads.
 
-Columns `image`, `organ`, `patient` are required; `mask`, `label`, `site`, `device`, `dataset`, `split`, `licence` are
-optional, and any other column is ignored, unless it looks like a misspelling of one of these. Paths are relative to the
+Columns `image`, `organ`, `patient` are required; `mask`, `label`, `site`, `device`, `dataset`, `split`, `licence`,
+`spacing` are optional, and any other column is ignored, unless it looks like a misspelling of one of these. Paths are relative to the
 manifest, or absolute. Only names, sizes and file types are looked at here; pixels are read when the cache is built.
 """
 
 import csv
 import difflib
 import io
+import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,8 +22,10 @@ from core.data.table import read_rows
 from core.errors import DataError
 
 REQUIRED = ("image", "organ", "patient")
-OPTIONAL = ("mask", "label", "site", "device", "dataset", "split", "licence")
+OPTIONAL = ("mask", "label", "site", "device", "dataset", "split", "licence", "spacing")
 COLUMNS = REQUIRED + OPTIONAL
+MAX_SPACING = 10.0
+"""Millimetres a pixel; more is a mistake of the unit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +46,9 @@ class Record:
     dataset: str = ""
     split: str = ""
     licence: str = ""
+    spacing: float | None = None
+    """Millimetres from one pixel of the original file to the next, along rows and columns alike; above 0, below 10.
+    None where it is not known."""
     row: int = field(default=0, compare=False)
     """Row of the manifest file, its header being row 1; 0 when it came from no file. For messages only."""
 
@@ -103,6 +109,7 @@ def write_manifest(records: Iterable[Record], path: Path) -> None:
         cells = {name: getattr(record, name) for name in COLUMNS}
         cells["image"] = _portable(record.image, folder)
         cells["mask"] = _portable(record.mask, folder) if record.mask else ""
+        cells["spacing"] = "" if record.spacing is None else repr(record.spacing)
         writer.writerow(cells.values())
     try:
         write_atomically(path, text.getvalue().encode())
@@ -145,14 +152,30 @@ def _records(
             problems.add(_no_organ(values["organ"]), row=row)
         image = _file(folder, values["image"], row, "image", problems)
         mask = _file(folder, values.get("mask", ""), row, "mask", problems)
-        rest = {name: text for name, text in values.items() if name not in ("image", "mask")}
-        yield Record(image=image or folder, mask=mask, row=row, **rest)
+        spacing = _spacing(values.get("spacing", ""), row, problems)
+        rest = {name: text for name, text in values.items() if name not in ("image", "mask", "spacing")}
+        yield Record(image=image or folder, mask=mask, spacing=spacing, row=row, **rest)
 
 
 def _no_organ(word: str) -> str:
     meant = suggest(word)
     remedy = f"did you mean {meant!r}?" if meant else f"see configs/organs.yaml, or write {UNKNOWN!r}"
     return f"{word!r} is no organ of the vocabulary; {remedy}"
+
+
+def _spacing(cell: str, row: int, problems: RowProblems) -> float | None:
+    """Millimetres a pixel; None where the cell is empty or no such number."""
+    if not cell:
+        return None
+    try:
+        value = float(cell) if "_" not in cell else math.nan  # Python would read 0_1 as 1
+    except ValueError:
+        value = math.nan
+    if 0 < value < MAX_SPACING:
+        return value
+    wanted = f"one number above 0 and below {MAX_SPACING:g}, such as 0.2"
+    problems.add(f"spacing {cell!r} is no distance of pixels in millimetres; give {wanted}, or leave it empty", row=row)
+    return None
 
 
 def _file(folder: Path, cell: str, row: int, column: str, problems: RowProblems) -> Path | None:

@@ -4,14 +4,20 @@ Shape legend: B batch, E image side.
 """
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from core.errors import ConfigError
 from core.models.encoder import Encoder, EncoderConfig
+from core.models.heads import light, restore
 from core.models.heads.base import Head
-from core.models.heads.classify import LinearHead
-from core.models.heads.light import WIDTH, LightHead
+from core.models.heads.classify import AttentiveHead, LinearHead
+from core.models.heads.light import LightHead
+from core.models.heads.restore import RestoreHead
+from core.models.heads.segvit import SegViTHead
+from core.models.heads.upernet import UPerNetHead
 from core.seeding import derive
 from core.training.task import Task
 
@@ -47,7 +53,20 @@ def build_task_model(encoder: Encoder, task: Task, *, seed: int) -> TaskModel:
 
 
 def _head(config: EncoderConfig, task: Task) -> Head:
-    width, inside = config.width_, task.head.width
-    if task.head_kind == "linear":
-        return LinearHead(width, classes=len(task.classes))
-    return LightHead(width, grid=config.grid, patch=config.patch, inside=inside or WIDTH)
+    """The task's head, its first weights drawn from torch's generator.
+
+    Raises:
+        ConfigError: no head is built under that name.
+    """
+    kind, width, patch, inside = task.head_kind, config.width_, config.patch, task.head.width
+    builders: dict[str, Callable[[], Head]] = {
+        "linear": lambda: LinearHead(width, classes=len(task.classes)),
+        "attentive": lambda: AttentiveHead(width, heads=config.heads_, classes=len(task.classes), inside=inside),
+        "light": lambda: LightHead(width, grid=config.grid, patch=patch, inside=inside or light.WIDTH),
+        "upernet": lambda: UPerNetHead(width, depth=config.depth_, patch=patch, inside=inside),
+        "segvit": lambda: SegViTHead(width, depth=config.depth_, inside=inside),
+        "restore": lambda: RestoreHead(width, patch=patch, inside=inside or restore.WIDTH),
+    }
+    if kind not in builders:
+        raise ConfigError(f"task {task.name}: no head is called {kind!r}; choose one of {', '.join(builders)}")
+    return builders[kind]()

@@ -23,6 +23,7 @@ from core.training.settings import TrainingConfig, learning_rate_at
 from core.training.task import TuningConfig
 
 _BLOCK = re.compile(r"encoder\.blocks\.(\d+)\.")
+_BIAS = "encoder.rel_pos_bias."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +67,7 @@ class FineTuning:
             TrainingError: A loss or its gradient is not finite; `where` says what is being trained.
         """
         start, total = time.monotonic(), 0.0
-        self.model.train()
+        self._train_mode()
         for step in range(first, first + steps):
             loss, norm = self._step(source, step)
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -80,6 +81,12 @@ class FineTuning:
         return TuningSummary(
             loss=total / max(1, steps), images=steps * self.config.batch, seconds=time.monotonic() - start
         )
+
+    def _train_mode(self) -> None:
+        """Training mode for what is trained; frozen blocks work as in evaluation, without drop_path."""
+        self.model.train()
+        for part in (self.model.encoder, *self.model.encoder.blocks):
+            part.train(any(parameter.requires_grad for parameter in part.parameters()))
 
     def _step(self, source: Batches, step: int) -> tuple[float, float]:
         """Loss and gradient norm; nothing moves unless both are finite."""
@@ -104,22 +111,34 @@ class FineTuning:
 
 
 def freeze(model: TaskModel, config: TuningConfig) -> None:
-    """Mark what is trained: the head always; of the encoder nothing, the last blocks with the norm, or all."""
+    """Mark what is trained: the head always; of the encoder nothing, the last blocks with the norm, or all.
+
+    A `learning_rate` of 0 is the same as frozen: gradients that move nothing are not computed, and do not count in the
+    clipped norm. More `last_blocks` than the encoder has are all its blocks; what is before them stays frozen.
+    """
     depth = len(model.encoder.blocks)
-    first = {"all": -1, "frozen": depth + 1, "last_blocks": depth - config.last_blocks}[config.encoder]
+    first = {"all": -1, "frozen": depth + 1, "last_blocks": max(0, depth - config.last_blocks)}[config.encoder]
+    if config.learning_rate == 0:
+        first = depth + 1
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(_depth_of(name, depth) >= first)
 
 
 def parameter_groups(model: TaskModel, config: TuningConfig) -> Iterator[dict[str, object]]:
-    """AdamW's groups, each with its peak rate: a block's rate is `layer_decay` times that of the block behind it."""
+    """AdamW's groups, each with its peak rate under `peak`.
+
+    As in BEiT: of n blocks, block i (from 0) learns at `learning_rate` times `layer_decay` to the power n - i, what is
+    before the blocks at the power n + 1, the final norm and the bias table that all blocks share at the power 0. The
+    head has its own rate.
+    """
     depth = len(model.encoder.blocks)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            level = _depth_of(name, depth)
-            decay = config.layer_decay ** (depth - min(level, depth))
-            peak = config.head_learning_rate if level > depth else config.learning_rate * decay
+            level = depth if name.startswith(_BIAS) else _depth_of(name, depth)
+            peak = config.head_learning_rate
+            if level <= depth:
+                peak = config.learning_rate * config.layer_decay ** (depth - level)
             groups.setdefault((peak, config.weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
     for (peak, weight_decay), parameters in groups.items():
         yield {"params": parameters, "weight_decay": weight_decay, "peak": peak, "lr": peak}

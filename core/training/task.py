@@ -1,8 +1,12 @@
 """A downstream task: whose labels, which head, how it is fine-tuned. One YAML file (`configs/tasks`) is one task."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from core import config as configuration
+from core.data.degradation import DegradationConfig
 from core.errors import ConfigError
 
 KINDS = ("segmentation", "classification", "enhancement")
@@ -13,6 +17,8 @@ HEADS = {
 }
 """Heads of each kind; the first is the default."""
 TRAINED = ("frozen", "last_blocks", "all")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A task's name; it becomes part of file names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,19 +40,24 @@ class TuningConfig:
     last_blocks: int = 2
     """Blocks trained when `encoder` is last_blocks; at least 1."""
     layer_decay: float = 1.0
-    """Rate of a block relative to the next one's (BEiT; 0.65 to 0.75 for ViT-B); above 0, to 1."""
+    """Rate of a block relative to the next one's, the last block's relative to `learning_rate` (BEiT; 0.65 to 0.75 for
+    ViT-B); above 0, to 1."""
     steps: int = 200
     """Optimizer steps; at least 1."""
     batch: int = 16
-    """Images a step; at least 1. A labelled patient is drawn, then one of the patient's images, each uniformly."""
+    """Images a step, drawn with replacement, so that no order of the data is ever seen; at least 1. A labelled patient
+    is drawn, then one of the patient's images, each uniformly."""
+    balance: bool = True
+    """Classification: a class that has images is drawn before the patient, each alike, so that a rare class is not
+    missed; predicted probabilities are then those of a world where classes are even. False: as often as patients."""
     learning_rate: float = 3e-4
-    """Peak rate of the encoder's last block; at least 0, below 1."""
+    """Peak rate of the encoder, before `layer_decay`; 0 keeps it as it is, as `frozen` does. At least 0, below 1."""
     head_learning_rate: float = 3e-3
     """Peak rate of the head; above 0, below 1."""
     warmup_fraction: float = 0.1
     """Part of the steps spent in linear warm-up; 0 to 1."""
     weight_decay: float = 0.05
-    """Decoupled, on matrices only; at least 0, below 1."""
+    """Decoupled, on matrices only, in step with a parameter's own rate; at least 0, below 1."""
     clip_norm: float = 1.0
     """L2 bound on the gradient of one step; positive."""
     crop_scale_min: float = 0.67
@@ -54,7 +65,7 @@ class TuningConfig:
     evaluations: int = 5
     """How often validation patients are scored in the course of training; the best state is kept. At least 1."""
     patience: int = 0
-    """Validation scores without a better one after which training stops; 0 never stops early."""
+    """Validation scores in a row, none above the best before it, after which training stops; 0 never stops early."""
     precision: str = "32-true"
     """32-true or bf16-mixed."""
     accelerator: str = "auto"
@@ -103,6 +114,8 @@ class Task:
     """label or organ; classification."""
     classes: list[str] = field(default_factory=list)
     """Values of the column, in order; others are left out. `a|b` merges two. Classification."""
+    degradation: DegradationConfig = field(default_factory=DegradationConfig)
+    """How the images are made worse from which enhancement restores them."""
     head: HeadConfig = field(default_factory=HeadConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
 
@@ -112,6 +125,8 @@ class Task:
             raise ConfigError(found, title=f"task {self.name}")
 
     def _problems(self) -> Iterator[str]:
+        if not NAME.fullmatch(self.name):
+            yield f"name must be 1 to 64 letters, digits, dots, dashes or underscores, got {self.name!r}"
         if self.kind not in KINDS:
             yield f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}"
         elif self.head.kind not in ("", *HEADS[self.kind]):
@@ -130,3 +145,8 @@ class Task:
     def head_kind(self) -> str:
         """The head in force."""
         return self.head.kind or HEADS[self.kind][0]
+
+
+def load_task(path: Path) -> Task:
+    """Read one task's YAML file; raises ConfigError with every problem of it."""
+    return configuration.load(Task, path=path, overrides=[])[0]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.seeding import derive, numpy_generator, torch_generator
+from core.seeding import counter_uniform, derive, numpy_generator, torch_generator
 
 parts = st.lists(
     st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=6) | st.integers(-9, 9), max_size=4
@@ -50,3 +50,12 @@ def test_global_generators_are_left_alone() -> None:
     numpy_generator(0, "a").random()
     torch.rand(1, generator=torch_generator(0, "a"))
     assert (np.random.random(), torch.rand(1)) == expected
+
+
+def test_counted_numbers_follow_from_their_own_seed_alone() -> None:
+    whole = counter_uniform(torch.tensor([3, -1, 2**62]), 1000)
+    assert whole.shape == (3, 1000)
+    assert torch.equal(counter_uniform(torch.tensor([2**62, 3]), 5), whole[[2, 0], :5])
+    assert 0 <= whole.min() < whole.max() < 1
+    # the first output of SplitMix64 at seed 0 is 0xE220A8397B1DCDAF; 24 bits are kept
+    assert counter_uniform(torch.tensor([0]), 1).item() == (0xE220A8397B1DCDAF >> 40) / 2**24

@@ -45,7 +45,7 @@ class LightHead(Head):
     @override
     def loss(self, features: Sequence[Tensor], x_B1EE: Tensor, target: Tensor) -> Tensor:
         """`dice_and_entropy`."""
-        return dice_and_entropy(self(features, x_B1EE), target)
+        return dice_and_entropy(self(features, x_B1EE).float(), target)
 
 
 def dice_and_entropy(logits_B1EE: Tensor, masks_B1EE: Tensor) -> Tensor:

@@ -217,3 +217,18 @@ def test_real_images_and_masks_come_through(tmp_path: Path) -> None:
     assert (areas[normal] == 0).all()
     assert (areas[~normal] > 0).all()
     assert areas.max() < 0.9
+
+
+def test_spacing_is_that_of_the_squeezed_pixels_and_nan_where_unknown(tmp_path: Path) -> None:
+    Image.new("L", (60, 30)).save(tmp_path / "wide.png")
+    Image.new("L", (60, 30), 9).save(tmp_path / "unknown.png")
+    (tmp_path / "m.csv").write_text(
+        "image,organ,patient,spacing\nwide.png,liver,1,0.4\nunknown.png,liver,2,\n", encoding="utf-8"
+    )
+    cache = open_cache(load_manifest(tmp_path / "m.csv"), folder=tmp_path / "cache", side=20)
+    # 30 rows of 0.4 mm are squeezed into 20, 60 columns likewise
+    expected = [0.4 * 30 / 20, 0.4 * 60 / 20]
+    assert cache.spacing(np.array([1, 0, 0])) == pytest.approx(
+        np.array([[np.nan] * 2, expected, expected]), nan_ok=True
+    )
+    assert cache.spacing(np.array([], dtype=np.int64)).shape == (0, 2)

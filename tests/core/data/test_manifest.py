@@ -193,3 +193,33 @@ def test_the_real_images_are_a_valid_manifest() -> None:
     assert len(manifest.records) == 2546
     assert manifest.patients_by_organ() == {"breast": 378, "carotid": 8, "fetal_head": 820, "lung": 54, "muscle": 10}
     assert sum(record.mask is not None for record in manifest.records) == 1398
+
+
+def test_spacing_is_read_as_millimetres_and_an_empty_cell_is_not_known(folder: Path) -> None:
+    text = "image,organ,patient,spacing\na.png,liver,1,0.25\nb.png,eye,2,\nc.png,eye,3,2e-1\n"
+    assert [record.spacing for record in load(folder, text).records] == [0.25, None, 0.2]
+    assert load(folder, "image,organ,patient\na.png,liver,1\n").records[0].spacing is None
+
+
+@pytest.mark.parametrize("cell", ["0", "-0.2", "10", "nan", "inf", "0.2 mm", "0_1", "0.2x0.3", "True", "1e999"])
+def test_a_spacing_that_is_no_distance_of_pixels_is_an_error_of_its_row(folder: Path, cell: str) -> None:
+    problems = problems_of(folder, f"image,organ,patient,spacing\na.png,liver,1,0.2\nb.png,eye,2,{cell}\n")
+    assert problems == (
+        f"row 3: spacing {cell!r} is no distance of pixels in millimetres; give one number above 0 and below 10, such "
+        "as 0.2, or leave it empty",
+    )
+
+
+def test_spacing_survives_being_written(folder: Path) -> None:
+    records = (
+        Record(image=folder / "a.png", organ="liver", patient="1", spacing=0.1 + 0.2),
+        Record(image=folder / "b.png", organ="liver", patient="2"),
+    )
+    write_manifest(records, folder / "written.csv")
+    assert load_manifest(folder / "written.csv").records == records
+
+
+def test_parquet_may_hold_spacing_as_numbers(folder: Path) -> None:
+    table = {"image": ["a.png", "b.png"], "organ": ["liver"] * 2, "patient": ["1", "2"], "spacing": [0.25, None]}
+    parquet.write_table(pyarrow.table(table), folder / "m.parquet")
+    assert [record.spacing for record in load_manifest(folder / "m.parquet").records] == [0.25, None]
