@@ -11,14 +11,6 @@ import typer
 
 from simulations.exits import told_errors
 
-QUICK = (
-    "federation.rounds=2",
-    "federation.local_steps=2",
-    "training.batch=4",
-    "evaluation.masks=1",
-    "evaluation.bootstrap=200",
-)
-"""What `--quick` changes; an override that is given wins."""
 DEMO = Path(str(files("configs") / "simulation" / "demo.yaml"))
 """The configuration when none is given."""
 
@@ -39,18 +31,21 @@ def command(
         list[str] | None, typer.Option(metavar="HOSPITAL", help="ask a quarantined hospital again, with --resume")
     ] = None,
 ) -> None:
-    """Pretrain one ultrasound encoder in a simulated federation, and compare it with its alternatives."""
+    """Pretrain one ultrasound encoder in a simulated federation, and compare it with its alternatives.
+
+    A configuration with a key `study` runs that study in place of pretraining.
+    """
     # Here, so that --help does not wait for torch.
     from rich.console import Console
 
-    from simulations.experiment import simulate
+    from simulations.studies import QUICK, simulator, study_named
 
-    console = Console()
-    chosen = [*(QUICK if quick else ()), *(overrides or [])]
+    console, path = Console(), config or DEMO
     with told_errors():
-        simulate(
-            path=config or DEMO,
-            overrides=chosen,
+        study = study_named(path)
+        simulator(study)(
+            path=path,
+            overrides=[*(QUICK[study] if quick else ()), *(overrides or [])],
             resume=resume,
             overwrite=overwrite,
             console=console,

@@ -6,11 +6,12 @@ And what follows from it, the same on both sides: the model, which of its tensor
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, TypeVar, get_origin, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from core import config as configuration
 from core.errors import ConfigError, PlanError
 from core.federation.plan import Plan
 from core.federation.tensors import Spec, Tensors, digest_of, load_state, problems_with, spec_of, state_of
@@ -25,8 +26,6 @@ HEAD = "head."
 WIDEST = (1 - 0.9) / math.sqrt(1 - 0.999)
 """Farthest that one step of AdamW with its usual decays moves a parameter, in rates (Kingma and Ba, "Adam", ICLR 2015,
 section 2.1)."""
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,30 +77,17 @@ def task_from_json(document: str) -> Task:
 
 
 def task_from(values: Any) -> Task:
-    """A task from plain values; raises ConfigError for what is missing, unknown, of another type or out of range."""
-    return _built(Task, values, "task")
+    """A task from plain values that say every field, so that no default of this version stands in for another's.
 
-
-def _built(kind: type[_T], values: Any, place: str) -> _T:
-    """A configuration's dataclass from plain values: every field there, each of the type of its default."""
+    Raises:
+        ConfigError: With every problem of the keys and the values.
+    """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{place} is {type(values).__name__}, not a section")
-    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    if odd := sorted(map(str, set(values) ^ known)):
-        raise ConfigError(f"{place}: missing or unknown: {', '.join(odd[:5])}; client and server versions differ")
-    hints = get_type_hints(kind)
-    inner = {name: _built(hints[name], value, f"{place}.{name}") if is_dataclass(hints[name]) else value
-             for name, value in values.items()}  # fmt: skip
-    try:
-        made = kind(**inner)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{place}: a value is of another type ({error})") from error
-    expected = {name: (int, float) if hint is float else get_origin(hint) or hint for name, hint in hints.items()}
-    wrong = [f"{place}.{name} is of type {type(inner[name]).__name__}" for name, wanted in expected.items()
-             if not isinstance(inner[name], wanted)]  # fmt: skip
-    if wrong:
-        raise ConfigError(wrong, title=place)
-    return made
+        raise ConfigError(f"task is {type(values).__name__}, not a section")
+    task = configuration.from_mapping(Task, values, source="task")
+    if asdict(task) != values:
+        raise ConfigError("task: a field is not said, or not in its plain form; client and server versions differ")
+    return task
 
 
 def task_model(encoder: Encoder, task: Task, *, seed: int) -> TaskModel:
