@@ -74,7 +74,7 @@ class TuningConfig:
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError with every problem."""
         if found := list(self._problems()):
-            raise ConfigError(found, title="tuning")
+            raise ConfigError(found)
 
     def _problems(self) -> Iterator[str]:
         allowed = {
@@ -95,7 +95,7 @@ class TuningConfig:
         }
         for name, (good, want) in allowed.items():
             if not good:
-                yield f"{name} must {want}, got {getattr(self, name)!r}"
+                yield f"tuning.{name} must {want}, got {getattr(self, name)!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
