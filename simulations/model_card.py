@@ -13,6 +13,7 @@ federation of {hospitals} hospitals. No image left a hospital; encoder and decod
 | | |
 |---|---|
 | file | `encoder.safetensors`, SHA-256 over its tensors `{digest}` |
+| the same for timm | `encoder_timm/`: `timm.create_model("local-dir:encoder_timm", pretrained=True)` |
 | architecture | ViT, width {width}, {depth} blocks, {heads} heads, patch {patch}, \
 {side} x {side} pixels, {channels} input channel(s) |
 | input | grey images in [0, 1], standardized by each image's own mean and deviation |

@@ -1,4 +1,4 @@
-"""What a run leaves: `metrics.json`, `receipts.jsonl`, `encoder.safetensors` with its model card, `report.html`."""
+"""What a run leaves: metrics, receipts, the encoder with its model card and once more for timm, and the report."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,8 +8,11 @@ from typing import Any
 
 from core import __version__
 from core.evaluation.report import ReportData, write_report
-from core.federation.tensors import Tensors, digest_of
+from core.federation.tensors import Tensors, digest_of, load_state
 from core.files import save_tensors, write_json, write_text
+from core.models.encoder import build_encoder
+from core.models.export import export_timm
+from core.models.normalization import PER_IMAGE
 from server.state import Store
 from simulations.arms import Bench
 from simulations.comparisons import by_seed, compared
@@ -86,11 +89,14 @@ def _receipts(bench: Bench) -> list[dict[str, Any]]:
 
 
 def _write_encoder(folder: Path, bench: Bench, metrics: Mapping[str, Any], *, model: Tensors) -> None:
-    """The federated encoder of the first seed, and its model card."""
+    """The federated encoder of the first seed, its model card, and the encoder as timm opens it."""
     encoder = {name.removeprefix("encoder."): value for name, value in model.items() if name.startswith("encoder.")}
     meta = {"schema_version": SCHEMA_VERSION, "encoder": asdict(bench.config.encoder), "sha256": digest_of(encoder)}
     save_tensors(folder / "encoder.safetensors", encoder, meta=meta)
     write_text(folder / "encoder.md", model_card(bench, metrics, encoder_hash=digest_of(encoder)))
+    module = build_encoder(bench.config.encoder, seed=0)
+    load_state(module, encoder)
+    export_timm(module, folder / "encoder_timm", meta={"normalization": PER_IMAGE, "released_as": digest_of(encoder)})
 
 
 def _timing(merged: Merged) -> dict[str, float | None]:

@@ -2,7 +2,8 @@
 
 The layout is that of the released USFM checkpoint and of timm's `Beit(use_rel_pos_bias=False,
 use_shared_rel_pos_bias=True, init_values=0.1)`; `core.models.timm_layout` maps the keys both ways. Unlike timm's class
-it can encode some patches only, and every parameter lives in a leaf module.
+it can encode some patches only, and every parameter lives in a leaf module. Given a `PlainConfig` it is a plain ViT
+instead, so that the weights of MAE and URFM can stand beside ours.
 
 Shape legend: B batch, C channels, H W image sides, P patch side, N patches, V visible patches, T tokens, D width.
 
@@ -14,6 +15,7 @@ He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, arXiv:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,7 @@ from core.errors import ConfigError, DataError
 from core.models.layers import (
     NORM_EPS,
     Block,
+    PositionEmbedding,
     PrependToken,
     RelativePositionBias,
     initialize,
@@ -52,9 +55,11 @@ class EncoderConfig:
     channels: int = 3
     """3, the public weights' layout (a grey image is repeated as a view), or 1."""
     layer_scale: float = 0.1
-    """Initial LayerScale factor, above 0; 0.1 in BEiT-Base and USFM."""
+    """Initial LayerScale factor, at least 0; 0.1 in BEiT-Base and USFM, 0 leaves LayerScale out."""
     drop_path: float = 0.0
     """Probability in [0, 1) of dropping the last block's branches; linear from 0 at the first block."""
+    plain: ClassVar[bool] = False
+    """Not a choice of a study: `PlainConfig` is for weights that others made."""
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -77,8 +82,8 @@ class EncoderConfig:
             problems.append(f"encoder.side {self.side} is no positive multiple of encoder.patch {self.patch}")
         if self.channels not in (1, 3):
             problems.append(f"encoder.channels is {self.channels}; it must be 1 or 3")
-        if not self.layer_scale > 0.0:
-            problems.append(f"encoder.layer_scale is {self.layer_scale}; it must be above 0")
+        if not self.layer_scale >= 0.0:
+            problems.append(f"encoder.layer_scale is {self.layer_scale}; it must be 0 (none) or more")
         if not 0.0 <= self.drop_path < 1.0:
             problems.append(f"encoder.drop_path is {self.drop_path}; it must be in [0, 1)")
         if problems:
@@ -103,6 +108,13 @@ class EncoderConfig:
     def grid(self) -> int:
         """Patches along a side."""
         return self.side // self.patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainConfig(EncoderConfig):
+    """A plain ViT's shape, as MAE and URFM have it: an embedding of places, no bias table, keys with a bias."""
+
+    plain: ClassVar[bool] = True
 
 
 class PatchEmbed(nn.Module):
@@ -133,10 +145,12 @@ class Encoder(nn.Module):
         depth, width = config.depth_, config.width_
         self.patch_embed = PatchEmbed(config)
         self.cls_token = PrependToken(width)
-        self.rel_pos_bias = RelativePositionBias(grid=config.grid, heads=config.heads_)
+        self.pos_embed = PositionEmbedding(grid=config.grid, width=width) if config.plain else None
+        self.rel_pos_bias = None if config.plain else RelativePositionBias(grid=config.grid, heads=config.heads_)
         rates = [config.drop_path * number / max(1, depth - 1) for number in range(depth)]
         self.blocks = nn.ModuleList(
-            Block(width, heads=config.heads_, layer_scale=config.layer_scale, drop_path=rate) for rate in rates
+            Block(width, heads=config.heads_, layer_scale=config.layer_scale, drop_path=rate, key_bias=config.plain)
+            for rate in rates
         )
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
 
@@ -154,8 +168,7 @@ class Encoder(nn.Module):
             DataError: the images have another side or another number of channels.
         """
         self._check(x_BCHW)
-        x_BTD = self.cls_token(self.patch_embed(x_BCHW, visible_BV))
-        bias_BHTT = self.rel_pos_bias(visible_BV)
+        x_BTD, bias_BHTT = self._embed(x_BCHW, visible_BV)
         for block in self.blocks:
             x_BTD = block(x_BTD, bias_BHTT)
         tokens_BTD: Tensor = self.norm(x_BTD)
@@ -169,6 +182,13 @@ class Encoder(nn.Module):
                 f"got {tuple(x_BCHW.shape)}"
             )
 
+    def _embed(self, x_BCHW: Tensor, visible_BV: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What enters the first block, and the bias of all blocks' logits."""
+        x_BTD = self.cls_token(self.patch_embed(x_BCHW, visible_BV))
+        if self.pos_embed is not None:
+            x_BTD = self.pos_embed(x_BTD, visible_BV)
+        return x_BTD, None if self.rel_pos_bias is None else self.rel_pos_bias(visible_BV)
+
     def hidden(self, x_BCHW: Tensor, blocks: Sequence[int]) -> list[Tensor]:
         """Tokens (B, 1 + N, D) after each of these blocks (from 0, no final norm); -1 is what `forward` returns.
 
@@ -176,8 +196,7 @@ class Encoder(nn.Module):
             DataError: as `forward`.
         """
         self._check(x_BCHW)
-        x_BTD = self.cls_token(self.patch_embed(x_BCHW, None))
-        bias_1HTT = self.rel_pos_bias(None)
+        x_BTD, bias_1HTT = self._embed(x_BCHW, None)
         found: dict[int, Tensor] = {}
         for number, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, bias_1HTT)

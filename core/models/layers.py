@@ -76,6 +76,21 @@ class QueryValueBias(nn.Module):
         return qkv_BTD3 + torch.cat([self.q, torch.zeros_like(self.q), self.v]).to(qkv_BTD3.dtype)
 
 
+class PositionEmbedding(nn.Module):
+    """A learnt vector for the class token and for each place of the grid, added to the tokens (a plain ViT)."""
+
+    def __init__(self, *, grid: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1 + grid**2, width))
+
+    def forward(self, x_BTD: Tensor, visible_BV: Tensor | None = None) -> Tensor:
+        """The tokens, class token first, each with its place's vector added."""
+        if visible_BV is None:
+            return x_BTD + self.weight.to(x_BTD.dtype)
+        places_BT = functional.pad(visible_BV + 1, (1, 0))
+        return x_BTD + self.weight[places_BT].to(x_BTD.dtype)
+
+
 class RelativePositionBias(nn.Module):
     """One bias table, shared by all blocks: a row per offset between two patches and three for the class token.
 
@@ -126,13 +141,13 @@ class DropPath(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with an additive bias on the logits."""
+    """Multi-head self-attention with an additive bias on the logits; `key_bias` gives keys a bias too (a plain ViT)."""
 
-    def __init__(self, width: int, *, heads: int) -> None:
+    def __init__(self, width: int, *, heads: int, key_bias: bool = False) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.qv_bias = QueryValueBias(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=key_bias)
+        self.qv_bias = nn.Identity() if key_bias else QueryValueBias(width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x_BTD: Tensor, bias_BHTT: Tensor | None) -> Tensor:
@@ -163,11 +178,13 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block; `layer_scale` 0 leaves LayerScale out."""
 
-    def __init__(self, width: int, *, heads: int, layer_scale: float = 0.0, drop_path: float = 0.0) -> None:
+    def __init__(
+        self, width: int, *, heads: int, layer_scale: float = 0.0, drop_path: float = 0.0, key_bias: bool = False
+    ) -> None:
         super().__init__()
         scaled = layer_scale > 0.0
         self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
-        self.attn = Attention(width, heads=heads)
+        self.attn = Attention(width, heads=heads, key_bias=key_bias)
         self.scale1 = LayerScale(width, layer_scale) if scaled else nn.Identity()
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.mlp = Mlp(width)
@@ -206,7 +223,7 @@ def initialize(module: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
         elif isinstance(part, nn.Embedding):
             nn.init.zeros_(part.weight)
-        elif isinstance(part, PrependToken | AppendTokens):
+        elif isinstance(part, PrependToken | AppendTokens | PositionEmbedding):
             nn.init.trunc_normal_(part.weight, std=0.02)
 
 

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
+import torch
 
 from core.federation.tensors import digest_of
 from core.files import load_tensors
 from core.models.encoder import EncoderConfig, build_encoder
+from core.models.weights import load_encoder
 from server.state import Store
 from simulations.results import load_result
 
@@ -29,7 +32,15 @@ def metrics(whole_run: Path) -> dict[str, Any]:
 
 
 def test_every_file_is_there(whole_run: Path) -> None:
-    expected = {"config.yaml", "metrics.json", "receipts.jsonl", "encoder.safetensors", "encoder.md", "report.html"}
+    expected = {
+        "config.yaml",
+        "metrics.json",
+        "receipts.jsonl",
+        "encoder.safetensors",
+        "encoder.md",
+        "encoder_timm",
+        "report.html",
+    }
     assert expected <= {path.name for path in whole_run.iterdir()}
     assert not [path for path in whole_run.rglob("*") if path.name.endswith(".part")]
 
@@ -151,6 +162,18 @@ def test_the_released_encoder_loads_into_the_encoder_of_its_own_document(whole_r
     assert found is not None
     for name, value in tensors.items():
         assert np.array_equal(found[0].model[f"encoder.{name}"], value)
+
+
+def test_the_encoder_for_timm_is_the_released_one(whole_run: Path) -> None:
+    ours = load_encoder(whole_run / "encoder.safetensors")
+    _, document = load_tensors(whole_run / "encoder_timm" / "model.safetensors", schema=1)
+    _, released = load_tensors(whole_run / "encoder.safetensors", schema=1)
+    assert document["released_as"] == released["sha256"]
+    assert document["normalization"] == ours.normalization == "per_image"
+    theirs = timm.create_model(f"local-dir:{whole_run / 'encoder_timm'}", pretrained=True).eval()
+    images = torch.rand(2, 1, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(images), ours.encoder.features(images), rtol=1e-5, atol=1e-5)
 
 
 def test_time_is_summed_over_the_arms_that_were_trained(metrics: dict[str, Any]) -> None:

@@ -46,7 +46,8 @@ def test_a_run_with_a_missing_hospital_does_not_say_plain_success(simulator: Mak
 def test_two_runs_of_one_configuration_agree_in_every_file_without_a_clock(simulator: Make, tmp_path: Path) -> None:
     for runs in ("one", "two"):
         assert simulator("name=r", f"runs={tmp_path / runs}").exit_code == 0
-    for name in ("receipts.jsonl", "encoder.safetensors", "encoder.md", "inputs.json"):
+    exported = ("encoder_timm/config.json", "encoder_timm/model.safetensors")
+    for name in ("receipts.jsonl", "encoder.safetensors", "encoder.md", "inputs.json", *exported):
         assert (tmp_path / "one/r" / name).read_bytes() == (tmp_path / "two/r" / name).read_bytes()
 
 

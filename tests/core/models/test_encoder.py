@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from core.errors import ConfigError, DataError
-from core.models.encoder import Encoder, EncoderConfig, build_encoder
+from core.models.encoder import Encoder, EncoderConfig, PlainConfig, build_encoder
 
 SMALL = {"size": "custom", "width": 24, "depth": 2, "heads": 2}
 
@@ -34,7 +34,7 @@ def test_a_given_number_overrides_the_size() -> None:
 
 def test_all_problems_are_listed_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        EncoderConfig(size="huge", side=100, patch=16, channels=2, layer_scale=0.0, drop_path=1.0)
+        EncoderConfig(size="huge", side=100, patch=16, channels=2, layer_scale=-0.1, drop_path=1.0)
     assert len(caught.value.problems) == 5
 
 
@@ -118,3 +118,21 @@ def test_attention_is_softmax_of_scaled_products_plus_bias() -> None:
     q, k, v = functional.linear(x, attention.qkv.weight, qkv_bias).reshape(2, 26, 3, 2, 12).permute(2, 0, 3, 1, 4)
     mixed = ((q @ k.transpose(-1, -2)) / 12**0.5 + bias).softmax(-1) @ v
     torch.testing.assert_close(attention(x, bias), attention.proj(mixed.transpose(1, 2).reshape(2, 26, 24)))
+
+
+def test_a_plain_vit_adds_each_visible_patchs_own_place() -> None:
+    encoder = build_encoder(PlainConfig(**SMALL, side=24, patch=8, layer_scale=0.0), seed=1)
+    assert not [name for name in encoder.state_dict() if "rel_pos_bias" in name or "scale" in name or "qv_bias" in name]
+    encoder.blocks = torch.nn.ModuleList()  # without attention each token follows from its own patch and place
+    images, places = torch.rand(2, 1, 24, 24), encoder.pos_embed.weight
+    tokens = encoder(images, torch.tensor([[7, 0], [3, 8]]))
+    patch = encoder.patch_embed(images, None)
+    torch.testing.assert_close(tokens[0, 1], encoder.norm(patch[0, 7] + places[8]))
+    torch.testing.assert_close(tokens[1, 2], encoder.norm(patch[1, 8] + places[9]))
+    torch.testing.assert_close(tokens[1, 0], encoder.norm(encoder.cls_token.weight + places[0]))
+    assert places.std() > 0
+
+
+def test_a_plain_vit_has_its_parameters_in_leaf_modules_too() -> None:
+    for module in build_encoder(PlainConfig(**SMALL, side=24, patch=8), seed=1).modules():
+        assert not (list(module.parameters(recurse=False)) and list(module.children()))
