@@ -47,10 +47,10 @@ def simulate(
             TaskBench(
                 config=config,
                 data=data,
-                planned=plan_of(config, data, seed=seed, start=start),
+                planned=plan_of(config, data, seed=seed, start=start.encoder),
                 display=display,
                 folder=folder,
-                given=start is not None,
+                given=start.encoder is not None,
                 reinstate=reinstate,
                 deadline=deadline,
             )
@@ -63,20 +63,11 @@ def simulate(
             plans = {f"plan of seed {bench.seed}": bench.planned.plan.digest for bench in benches}
             check_inputs(folder / "inputs.json", {**plans, "data": data.prepared.digest})
             write_hospitals(data, without_labels=config.without_labels, folder=folder / "sites")
-            if start is not None:
-                save_tensors(folder / START_FILE, start, meta={"schema_version": 1})
+            if start.encoder is not None:
+                save_tensors(folder / START_FILE, start.encoder, meta={"schema_version": 1})
             results = {bench.seed: {name: bench.run(name) for name in bench.names()} for bench in benches}
-            metrics = write_outputs(folder, benches[0], results, source=_source(config))
+            metrics = write_outputs(folder, benches[0], results, source=start.source)
     console.print(terminal_table(metrics))
     for line in verdict(metrics, folder=folder):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return folder
-
-
-def _source(config: FederatedFinetuneConfig) -> str:
-    """What every arm started from, without the folders of this machine."""
-    if config.start.weights:
-        return f"weights {Path(config.start.weights).name}"
-    if config.start.run:
-        return f"run {Path(config.start.run).name}, arm {config.start.arm}"
-    return "random weights by the training seed"

@@ -39,7 +39,7 @@ def metrics_of(bench: TaskBench, results: Results, *, source: str) -> dict[str, 
     dice = {name: [one.test for one in scores[name]] for name in names}
     dice[MEAN] = [mean_hospital([found[n][1].test for n in names if n.startswith(LOCAL)]) for found in results.values()]
     options = {"seed": config.seed, "draws": config.bootstrap}
-    compared = {"federated_minus_local_mean": MEAN, f"federated_minus_{reference}": reference}
+    compared = {"federated_minus_local_mean": MEAN, "federated_minus_centralized": reference}
     store = Store(bench.arms / "federated" / "server")
     state, receipts = store.load(plan_digest=plan.digest), store.receipts()
     assert state is not None

@@ -1,36 +1,58 @@
 """The encoder that every arm starts from: random weights, those of a finished run, or a file's."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from core.errors import ConfigError
 from core.federation.task_section import ENCODER
 from core.federation.tensors import Tensors, problems_with, spec_of, state_of
 from core.files import load_tensors
 from core.models.encoder import build_encoder
+from core.models.normalization import PER_IMAGE
+from core.models.weights import load_encoder
 from simulations.federated_finetune.config import FederatedFinetuneConfig
 from simulations.results import SCHEMA_VERSION
 from simulations.saved_run import SavedRun, read_run
 
 
-def start_of(config: FederatedFinetuneConfig) -> Tensors | None:
-    """The encoder's tensors, or None for random weights.
+class Start(NamedTuple):
+    """Where every arm starts."""
+
+    encoder: Tensors | None
+    """Tensors named as in `Encoder`; None for random weights by the training seed."""
+    source: str
+    """In words, without the folders of this machine."""
+
+
+def start_of(config: FederatedFinetuneConfig) -> Start:
+    """The encoder to start from.
 
     Raises:
         ConfigError: The run has no such arm or held out other patients, or the weights are of another architecture.
         CheckpointError: A file is damaged.
     """
     if config.start.weights:
-        found, place = load_tensors(Path(config.start.weights), schema=1)[0], config.start.weights
+        start = _of_file(Path(config.start.weights), side=config.encoder.side)
     elif config.start.run:
-        found, place = _of_run(config), f"start: {config.start.run}, arm {config.start.arm}"
+        start = _of_run(config)
     else:
-        return None
-    if problems := problems_with(found, spec_of(state_of(build_encoder(config.encoder, seed=0)))):
-        raise ConfigError([f"{problem}; give the encoder of that run" for problem in problems], title=place)
-    return found
+        return Start(None, "random weights by the training seed")
+    assert start.encoder is not None
+    if problems := problems_with(start.encoder, spec_of(state_of(build_encoder(config.encoder, seed=0)))):
+        title = f"start, {start.source}: not an encoder as the section encoder says"
+        raise ConfigError(problems, title=title)
+    return start
 
 
-def _of_run(config: FederatedFinetuneConfig) -> Tensors:
+def _of_file(path: Path, *, side: int) -> Start:
+    loaded = load_encoder(path, side=side)
+    source = f"weights {path.name} ({loaded.sha256[:12]})"
+    if loaded.normalization != PER_IMAGE:
+        source += f", made for input normalized by {loaded.normalization}, here of mean 0 and deviation 1 an image"
+    return Start(state_of(loaded.encoder), source)
+
+
+def _of_run(config: FederatedFinetuneConfig) -> Start:
     run = read_run(Path(config.start.run))
     _check_held_out(config, run)
     seed = (run.metrics.get("seeds") or [0])[0]
@@ -38,7 +60,8 @@ def _of_run(config: FederatedFinetuneConfig) -> Tensors:
     if not path.exists():
         raise ConfigError(f"start.arm: {run.folder} has no arm {config.start.arm}; one of arms/seed-{seed} is meant")
     model = load_tensors(path, schema=SCHEMA_VERSION)[0]
-    return {name.removeprefix(ENCODER): value for name, value in model.items() if name.startswith(ENCODER)}
+    encoder = {name.removeprefix(ENCODER): value for name, value in model.items() if name.startswith(ENCODER)}
+    return Start(encoder, f"run {run.name}, arm {config.start.arm}, seed {seed}")
 
 
 def _check_held_out(config: FederatedFinetuneConfig, run: SavedRun) -> None:

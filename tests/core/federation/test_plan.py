@@ -32,6 +32,11 @@ def test_a_plan_comes_back_from_its_document(plan: Plan) -> None:
     assert len(plan.digest) == 64
 
 
+def test_a_plan_of_pretraining_says_nothing_of_tasks_so_its_digest_is_that_of_older_code(plan: Plan) -> None:
+    assert plan.task is None
+    assert "task" not in json.loads(plan.document)
+
+
 def test_layout_and_order_of_a_document_change_no_digest(plan: Plan) -> None:
     values = dict(reversed(json.loads(plan.document).items()))
     assert plan_from(json.dumps(values, indent=3)).digest == plan.digest
