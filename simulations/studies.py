@@ -37,13 +37,13 @@ def study_named(path: Path) -> str:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return PRETRAINING
     name = content.get("study", PRETRAINING) if isinstance(content, dict) else PRETRAINING
-    if name not in STUDIES:
+    if not isinstance(name, str) or name not in STUDIES:
         known = ", ".join(study for study in STUDIES if study)
         raise ConfigError(f"{path}: study must be one of {known}, or left out for pretraining; got {name!r}")
-    return str(name)
+    return name
 
 
 def simulator(study: str) -> Callable[..., Any]:
