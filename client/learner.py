@@ -33,26 +33,8 @@ class Learner:
     """Of a round."""
     take: Callable[..., Summary | TuningSummary]
     """`run` of the training, with its source."""
-    start: Tensors = field(default_factory=dict)
-    """The encoder that a fine-tuning starts from, named as in the model; empty for pretraining."""
-    travels: frozenset[str] = frozenset()
-    """Names of the tensors that come with each instruction."""
-
-    @property
-    def still(self) -> Tensors:
-        """What stays at the site and is never trained."""
-        return {name: value for name, value in self.start.items() if name not in self.travels}
-
-    def check_first(self, instruction: Instruction) -> None:
-        """The first round's model must hold the encoder of the plan where that travels; raises PlanError."""
-        if instruction.round:
-            return
-        moved = [name for name, value in self.start.items() if name in self.travels
-                 and not np.array_equal(value, instruction.base[name])]  # fmt: skip
-        if moved:
-            raise PlanError(
-                f"the model from the server is refused: {moved[0]} is not that of the encoder that the plan starts from"
-            )
+    still: Tensors = field(default_factory=dict)
+    """What stays at the site and is never trained: of the encoder that a fine-tuning starts from, what is frozen."""
 
     def run(self, *, first: int, on_step: Told, where: str) -> dict[str, float]:
         """Take a round's steps; the metrics of the allow-list (`core.federation.update.METRICS`)."""
@@ -61,6 +43,19 @@ class Learner:
         if isinstance(summary, Summary):
             told |= {"spatial": summary.spatial, "frequency": summary.frequency}
         return {**told, "images": float(summary.images), "seconds": summary.seconds}
+
+
+def check_first(instruction: Instruction, plan: Plan, site: Site) -> None:
+    """The first round's model holds the encoder that a fine-tuning starts from, where that travels; or PlanError."""
+    if plan.task is None or instruction.round:
+        return
+    for name, value in site.start(plan).items():
+        sent = instruction.base.get(f"{ENCODER}{name}")
+        if sent is not None and not np.array_equal(sent, value):
+            raise PlanError(
+                f"the model from the server is refused: {ENCODER}{name} is not that of the encoder that the plan "
+                "starts from"
+            )
 
 
 def learner_for(plan: Plan, site: Site, *, kind: type[Pretraining] = Pretraining) -> Learner:
@@ -81,16 +76,17 @@ def _pretraining(plan: Plan, site: Site, kind: type[Pretraining]) -> Learner:
 
 def _fine_tuning(plan: Plan, site: Site) -> Learner:
     start, task = site.start(plan), section_of(plan).task
+    named = {f"{ENCODER}{name}": value for name, value in start.items()}
     model = planned_model(plan, start)
     source = LabelledSource(
         labelled=site.labelled(task), task=task, side=int(plan.encoder["side"]), seed=plan.seed, stream=site.name
     )
     total = plan.rounds * plan.local_steps
     training = FineTuning(model, config=task.tuning, total_steps=total, seed=plan.seed)
-    return _learner(training, source, plan, start={f"{ENCODER}{name}": value for name, value in start.items()})
+    return _learner(training, source, plan, still={n: v for n, v in named.items() if n not in plan.tensors})
 
 
-def _learner(training: Pretraining | FineTuning, source: Any, plan: Plan, *, start: Tensors | None = None) -> Learner:
+def _learner(training: Pretraining | FineTuning, source: Any, plan: Plan, *, still: Tensors | None = None) -> Learner:
     def take(**options: Any) -> Summary | TuningSummary:
         return training.run(source, **options)
 
@@ -99,6 +95,5 @@ def _learner(training: Pretraining | FineTuning, source: Any, plan: Plan, *, sta
         optimizer=training.optimizer,
         steps=plan.local_steps,
         take=take,
-        start=start or {},
-        travels=frozenset(plan.tensors),
+        still=still or {},
     )

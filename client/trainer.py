@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from client.generations import Generations, Kept
-from client.learner import Learner, learner_for
+from client.learner import Learner, check_first, learner_for
 from client.outgoing import outgoing
 from client.site import Site
 from core.errors import PlanError
@@ -42,9 +42,9 @@ class Trainer:
         if instruction.round in self.site.skip:
             return Skipped(site=self.site.name, round=instruction.round, reason="the site sits this round out")
         check_base(instruction, plan)
+        check_first(instruction, plan, self.site)
         base_digest = digest_of(instruction.base)
         learner = self._prepare(plan)
-        learner.check_first(instruction)
         generations = Generations(self.site.folder)
         load_state(learner.model, learner.still | instruction.base)
         kept = generations.settle(instruction.folded)

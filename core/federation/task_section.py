@@ -56,9 +56,12 @@ def section_of(plan: Plan) -> TaskSection:
         )
     except ConfigError as error:
         raise PlanError(error.problems, title="plan") from error
-    texts = [section.start, *section.without_label, *section.without_label.values()]
-    if not all(isinstance(text, str) for text in texts) or set(section.without_label) & set(plan.weights):
-        raise PlanError("plan: task.start and task.without_label must be words, of sites that have no weight")
+    reasons = section.without_label
+    texts = [section.start, *reasons.values()] if isinstance(reasons, dict) else [reasons]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(reasons, dict):
+        raise PlanError("plan: task.start must be a digest and task.without_label a reason for each site")
+    if both := sorted(set(reasons) & set(plan.weights)):
+        raise PlanError(f"plan: {', '.join(both)} has a weight and stands in task.without_label too")
     return section
 
 
@@ -115,10 +118,20 @@ def tuning_bound(model: TaskModel, tuning: TuningConfig, *, steps: int) -> float
     return 1.5 * WIDEST * steps * math.sqrt(square)
 
 
+def _blank_encoder(plan: Plan) -> Encoder:
+    try:
+        return build_encoder(configuration.from_mapping(EncoderConfig, plan.encoder, source="plan: encoder"), seed=0)
+    except (ConfigError, AttributeError) as error:
+        raise PlanError(f"plan: its encoder cannot be built ({error})") from error
+
+
 def start_problems(plan: Plan, start: Tensors) -> list[str]:
-    """Why these tensors are not the encoder that the plan starts from: names, shapes, values, digest; empty if none."""
-    spec = spec_of(state_of(build_encoder(EncoderConfig(**plan.encoder), seed=0)))
-    found = problems_with(start, spec)
+    """Why these tensors are not the encoder that the plan starts from: names, shapes, values, digest; empty if none.
+
+    Raises:
+        PlanError: The plan's own sections are malformed.
+    """
+    found = problems_with(start, spec_of(state_of(_blank_encoder(plan))))
     found += [f"{name} holds NaN or infinity" for name, value in start.items() if not np.isfinite(value).all()]
     if not found and digest_of(start) != (wanted := section_of(plan).start):
         found.append(f"its digest is {digest_of(start)[:12]}, the plan says {wanted[:12]}")
@@ -128,7 +141,7 @@ def start_problems(plan: Plan, start: Tensors) -> list[str]:
 def planned_model(plan: Plan, start: Tensors) -> TaskModel:
     """The task model of a plan, on its start; raises PlanError when what travels is not what the task trains."""
     task = section_of(plan).task
-    encoder = build_encoder(EncoderConfig(**plan.encoder), seed=0)
+    encoder = _blank_encoder(plan)
     load_state(encoder, start)
     model = task_model(encoder, task, seed=plan.seed)
     if travelling(model) != plan.tensors:

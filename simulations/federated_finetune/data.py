@@ -25,6 +25,13 @@ class TaskData:
     test: Labelled
     """Of patients that nothing has seen."""
 
+    @property
+    def held_out(self) -> set[tuple[str, str]]:
+        """Data set and patient of everybody who is in no hospital."""
+        splits = self.prepared.splits
+        records = self.prepared.manifest.records
+        return {(record.dataset, record.patient) for record in records if splits[record.patient] != "train"}
+
 
 def task_data(config: FederatedFinetuneConfig, *, progress: Progress) -> TaskData:
     """Read the images, hold patients out, and see who has labels.

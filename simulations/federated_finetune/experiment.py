@@ -42,7 +42,7 @@ def simulate(
         data = task_data(config, progress=display.preparing)
         if strangers := sorted(set(reinstate) - set(data.prepared.hospitals)):
             raise ConfigError(f"--reinstate {', '.join(strangers)}: hospitals: {', '.join(data.prepared.hospitals)}")
-        start = start_of(config)
+        start = start_of(config, held_out=data.held_out)
         benches = [
             TaskBench(
                 config=config,

@@ -1,5 +1,7 @@
 """The encoder that every arm starts from: random weights, those of a finished run, or a file's."""
 
+import csv
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,9 @@ from simulations.federated_finetune.config import FederatedFinetuneConfig
 from simulations.results import SCHEMA_VERSION
 from simulations.saved_run import SavedRun, read_run
 
+Patient = tuple[str, str]
+"""Data set and patient."""
+
 
 class Start(NamedTuple):
     """Where every arm starts."""
@@ -24,17 +29,21 @@ class Start(NamedTuple):
     """In words, without the folders of this machine."""
 
 
-def start_of(config: FederatedFinetuneConfig) -> Start:
+def start_of(config: FederatedFinetuneConfig, *, held_out: Collection[Patient] = ()) -> Start:
     """The encoder to start from.
 
+    Args:
+        config: The run's configuration.
+        held_out: Patients whom no encoder may have seen. Of a weights file nobody can tell, so its source says so.
+
     Raises:
-        ConfigError: The run has no such arm or held out other patients, or the weights are of another architecture.
+        ConfigError: The run has no such arm or saw held-out patients, or the weights are of another architecture.
         CheckpointError: A file is damaged.
     """
     if config.start.weights:
         start = _of_file(Path(config.start.weights), side=config.encoder.side)
     elif config.start.run:
-        start = _of_run(config)
+        start = _of_run(config, held_out)
     else:
         return Start(None, "random weights by the training seed")
     assert start.encoder is not None
@@ -46,15 +55,21 @@ def start_of(config: FederatedFinetuneConfig) -> Start:
 
 def _of_file(path: Path, *, side: int) -> Start:
     loaded = load_encoder(path, side=side)
-    source = f"weights {path.name} ({loaded.sha256[:12]})"
+    source = f"weights {path.name} ({loaded.sha256[:12]}), which may have seen the held-out patients"
     if loaded.normalization != PER_IMAGE:
         source += f", made for input normalized by {loaded.normalization}, here of mean 0 and deviation 1 an image"
     return Start(state_of(loaded.encoder), source)
 
 
-def _of_run(config: FederatedFinetuneConfig) -> Start:
+def _of_run(config: FederatedFinetuneConfig, held_out: Collection[Patient]) -> Start:
     run = read_run(Path(config.start.run))
-    _check_held_out(config, run)
+    seen = set(_trained_on(run))
+    if not seen:
+        raise ConfigError(f"start.run: {run.folder} has no sites/*/manifest.csv, which tell whom it was trained on")
+    if leaked := seen.intersection(held_out):
+        raise ConfigError(
+            f"start.run: that run trained on {len(leaked)} patients who are held out here; take its seed and shares"
+        )
     seed = (run.metrics.get("seeds") or [0])[0]
     path = run.folder / "arms" / f"seed-{seed}" / config.start.arm / "arm.safetensors"
     if not path.exists():
@@ -64,10 +79,8 @@ def _of_run(config: FederatedFinetuneConfig) -> Start:
     return Start(encoder, f"run {run.name}, arm {config.start.arm}, seed {seed}")
 
 
-def _check_held_out(config: FederatedFinetuneConfig, run: SavedRun) -> None:
-    """Refuse an encoder that may have been trained on patients held out here."""
-    old = run.settings or {}
-    mine = {"seed": config.seed, "data.test": config.data.test, "data.validation": config.data.validation}
-    same = old.get("data.manifest") in (None, config.data.manifest)
-    if same and any(old.get(key) != value for key, value in mine.items()):
-        raise ConfigError("start.run: that run held out other patients of the same images; take its seed and shares")
+def _trained_on(run: SavedRun) -> Iterator[Patient]:
+    """The training patients of a run's hospitals, which are those of its pooled arms too."""
+    for path in sorted(run.folder.glob("sites/*/manifest.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from ((row.get("dataset") or "", row.get("patient") or "") for row in csv.DictReader(file))

@@ -80,8 +80,10 @@ def test_every_field_of_the_section_changes_the_digest(task_planned: TaskPlan) -
     [
         (None, "needs task, start and without_label"),
         ({}, "needs task, start and without_label"),
-        ({"start": 3}, "must be words"),
-        ({"without_label": {"east": "has none"}}, "of sites that have no weight"),
+        ({"start": 3}, "must be a digest"),
+        ({"without_label": ["west"]}, "a reason for each site"),
+        ({"without_label": {"west": 1}}, "a reason for each site"),
+        ({"without_label": {"east": "has none"}}, "east has a weight and stands in task.without_label too"),
         ({"task": {"name": "lesion"}}, "a field is not said"),
         ({"task": []}, "not a section"),
     ],
@@ -142,6 +144,13 @@ def test_a_start_that_is_not_the_plans_is_named(task_planned: TaskPlan) -> None:
     assert start_problems(plan, moved) == [
         f"its digest is {digest_of(moved)[:12]}, the plan says {digest_of(start)[:12]}"
     ]
+
+
+@pytest.mark.parametrize("encoder", [{}, {"size": "custom"}, {"width": "wide"}, {"patch": 5}, {"colour": 1}])
+def test_an_encoder_that_cannot_be_built_is_a_plan_error(task_planned: TaskPlan, encoder: dict[str, Any]) -> None:
+    forged = replace(task_planned.plan, encoder=encoder or None)
+    with pytest.raises(PlanError, match="plan: its encoder cannot be built"):
+        start_problems(forged, task_planned.start)
 
 
 def test_a_plan_that_lets_the_frozen_encoder_travel_is_refused(tuned: Callable[..., TaskStudyConfig]) -> None:

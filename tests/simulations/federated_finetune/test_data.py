@@ -23,6 +23,7 @@ def test_labelled_patients_are_the_hospitals_training_patients(data: TaskData) -
     assert patients(data.pooled) == patients(data.hospitals["east"]) | patients(data.hospitals["north"])
     assert patients(data.test) == {"east-0", "north-0", "west-0"}
     assert patients(data.validation) == {"east-1", "north-1", "west-1"}
+    assert data.held_out == {("tiny", name) for name in patients(data.test) | patients(data.validation)}
 
 
 def test_a_hospital_without_labels_gets_a_manifest_without_masks(data: TaskData, tmp_path: Path) -> None:

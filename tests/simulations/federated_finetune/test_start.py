@@ -1,5 +1,6 @@
 """The encoder that every arm starts from, and what is refused."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -36,10 +37,19 @@ def test_a_run_without_such_an_arm_or_no_run_is_refused(configure: Configure, wh
         start_of(configure(f"start.run={tmp_path / 'none'}"))
 
 
-def test_a_run_that_held_out_others_of_the_same_images_is_refused(configure: Configure, whole_run: Path) -> None:
-    manifest = next(line for line in (whole_run / "config.yaml").read_text().splitlines() if "manifest:" in line)
-    with pytest.raises(ConfigError, match="held out other patients of the same images"):
-        start_of(configure(f"start.run={whole_run}", f"data.manifest={manifest.split()[-1]}", "data.test=0.3"))
+def test_a_run_that_trained_on_held_out_patients_is_refused(configure: Configure, whole_run: Path) -> None:
+    header, *rows = (whole_run / "sites" / "east" / "manifest.csv").read_text().splitlines()
+    row = dict(zip(header.split(","), rows[0].split(","), strict=True))
+    start = configure(f"start.run={whole_run}")
+    with pytest.raises(ConfigError, match="trained on 1 patients who are held out here"):
+        start_of(start, held_out=[("tiny", row["patient"]), ("tiny", "nobody")])
+    assert start_of(start, held_out=[("other", row["patient"])]).encoder is not None
+
+
+def test_a_run_that_does_not_tell_whom_it_saw_is_refused(configure: Configure, whole_run: Path, tmp_path: Path) -> None:
+    shutil.copy(whole_run / "metrics.json", tmp_path)
+    with pytest.raises(ConfigError, match="which tell whom it was trained on"):
+        start_of(configure(f"start.run={tmp_path}"))
 
 
 def test_a_file_of_ours_gives_its_encoder(configure: Configure, tmp_path: Path) -> None:
