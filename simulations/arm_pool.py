@@ -9,8 +9,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
@@ -40,8 +40,8 @@ def train_at_once(benches: Sequence[Bench], *, processes: int) -> None:
     jobs.sort(key=lambda job: (job[1] == "random_init", job[1].startswith("local:")))
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin) as pool:
-            _follow(
+        with ProcessPoolExecutor(processes, mp_context=context, initializer=begin) as pool:
+            follow(
                 pool.submit(_train, bench.folder, bench.seed, name, bench.reinstate, bench.deadline)
                 for bench, name in jobs
             )
@@ -51,18 +51,24 @@ def train_at_once(benches: Sequence[Bench], *, processes: int) -> None:
         ) from error
 
 
-def _follow(submitted: Iterable[Future[None]]) -> None:
-    """Wait for all. The first error ends the others, but time that is up ends each at a saved state of its own."""
+def follow(submitted: Iterable[Future[None]], *, on_done: Callable[[], None] = lambda: None) -> None:
+    """Wait for all. The first error ends the others, but time that is up ends each at a saved state of its own.
+
+    Args:
+        submitted: What runs in the processes of this one.
+        on_done: Told, here, after each that ended well.
+    """
     futures: list[Future[None]] = []
     late: list[TimeIsUp] = []
     try:
         futures.extend(submitted)  # here, so that Ctrl-C meets the guard below whenever it comes
         waiting = set(futures)
         while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_EXCEPTION)
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 try:
                     future.result()
+                    on_done()
                 except TimeIsUp as error:
                     late.append(error)
     except BaseException:
@@ -75,7 +81,7 @@ def _follow(submitted: Iterable[Future[None]]) -> None:
         raise late[0]
 
 
-def _begin() -> None:
+def begin() -> None:
     """A new process: Ctrl-C is the parent's to handle, and a parent that is gone takes its processes along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

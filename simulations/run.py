@@ -1,6 +1,8 @@
-"""The whole federation on one machine, beside what it is compared with.
+"""The whole federation on one machine, beside what it is compared with; or a study of what its encoders are worth.
 
 python simulations/run.py [--config FILE] [--resume] [--minutes M] [--quick] [name=NAME] [key=value ...]
+
+A file with the key `study` is of one of `simulations.studies`, any other a simulation of pretraining.
 """
 
 from importlib.resources import files
@@ -38,17 +40,17 @@ def command(
     # Here, so that --help does not wait for torch.
     from rich.console import Console
 
-    from simulations.studies import QUICK, simulator, study_named
+    from simulations.studies import STUDIES, study_named
 
-    console, path = Console(), config or DEMO
+    path = config or DEMO
     with told_errors():
-        study = study_named(path)
-        simulator(study)(
+        STUDIES[study_named(path)](
             path=path,
-            overrides=[*(QUICK[study] if quick else ()), *(overrides or [])],
+            overrides=overrides or [],
+            quick=quick,
             resume=resume,
             overwrite=overwrite,
-            console=console,
+            console=Console(),
             reinstate=tuple(reinstate or ()),
             minutes=minutes,
         )

@@ -1,7 +1,6 @@
-"""Which study a configuration file is of: its key `study`; without one, the pretraining of `simulations.experiment`."""
+"""Which study a configuration file is of, by its key `study`, and what runs it; without one it is the pretraining."""
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +10,16 @@ from core.errors import ConfigError
 
 PRETRAINING = ""
 """The name of what has no key `study`."""
-STUDIES = {
-    PRETRAINING: "simulations.experiment",
-    "federated_finetune": "simulations.federated_finetune.experiment",
-}
-"""Study -> the module whose `simulate` runs it, imported when it is asked for."""
-QUICK = {
-    PRETRAINING: (
-        "federation.rounds=2",
-        "federation.local_steps=2",
-        "training.batch=4",
-        "evaluation.masks=1",
-        "evaluation.bootstrap=200",
-    ),
-    "federated_finetune": ("federation.rounds=2", "federation.local_steps=5", "seeds=[0]", "bootstrap=200"),
-}
-"""What `--quick` changes; an override that is given wins."""
+QUICK = (
+    "federation.rounds=2",
+    "federation.local_steps=2",
+    "training.batch=4",
+    "evaluation.masks=1",
+    "evaluation.bootstrap=200",
+)
+"""What `--quick` changes in pretraining; an override that is given wins."""
+QUICK_FINETUNE = ("federation.rounds=2", "federation.local_steps=5", "seeds=[0]", "bootstrap=200")
+"""The same in federated fine-tuning."""
 
 
 def study_named(path: Path) -> str:
@@ -46,7 +39,32 @@ def study_named(path: Path) -> str:
     return name
 
 
-def simulator(study: str) -> Callable[..., Any]:
-    """The function that runs a study."""
-    run: Callable[..., Any] = import_module(STUDIES[study]).simulate
-    return run
+# Each imports what it runs when it is called, so that --help does not wait for torch.
+
+
+def _pretraining(*, overrides: list[str], quick: bool, **options: Any) -> Path:
+    from simulations.experiment import simulate
+
+    return simulate(overrides=[*(QUICK if quick else ()), *overrides], **options)
+
+
+def _federated_finetune(*, overrides: list[str], quick: bool, **options: Any) -> Path:
+    from simulations.federated_finetune.experiment import simulate
+
+    return simulate(overrides=[*(QUICK_FINETUNE if quick else ()), *overrides], **options)
+
+
+def _label_efficiency(*, reinstate: tuple[str, ...], **options: Any) -> Path:
+    from simulations.label_efficiency.study import run_study
+
+    if reinstate:
+        raise ConfigError("--reinstate is for a federation; a study of fine-tuning has no hospital in quarantine")
+    return run_study(**options)
+
+
+STUDIES: dict[str, Callable[..., Path]] = {
+    PRETRAINING: _pretraining,
+    "federated_finetune": _federated_finetune,
+    "label_efficiency": _label_efficiency,
+}
+"""Study -> what runs it: path, overrides, quick, resume, overwrite, minutes, reinstate, console -> the run's folder."""

@@ -141,7 +141,7 @@ def _along_both(x_BCSS: Tensor, rows_BSS: Tensor, columns_BSS: Tensor) -> Tensor
 
 def _rayleigh(uniform_BU: Tensor, axial_B: Tensor, lateral_B: Tensor, *, side: int) -> Tensor:
     """The modulus of a complex Gaussian field, of mean square 1 and with grains of the point spread: (B, S, S)."""
-    radius_BSS, turn_BSS = uniform_BU.unflatten(1, (2, side, side)).unbind(1)
+    radius_BSS, turn_BSS = uniform_BU.reshape(-1, 2, side, side).unbind(1)
     radius_BSS = (-torch.log(1 - radius_BSS)).sqrt()  # Box and Muller; 1 - u is never 0
     field_B2SS = torch.stack([torch.cos(2 * math.pi * turn_BSS), torch.sin(2 * math.pi * turn_BSS)], dim=1)
     field_B2SS = _along_both(radius_BSS[:, None] * field_B2SS, _around(axial_B, side), _around(lateral_B, side))
@@ -162,7 +162,7 @@ def _fewer_pixels(images_B1SS: Tensor, lost_B: Tensor) -> Tensor:
     side = images_B1SS.shape[-1]
     kept_B = (side * (1 - lost_B)).round().clamp(1, side).long().cpu()
     found_B1SS = images_B1SS.clone()
-    for kept in kept_B.unique().tolist():
+    for kept in sorted(set(kept_B.tolist())):
         own_B = (kept_B == kept).to(images_B1SS.device)
         small = functional.interpolate(images_B1SS[own_B], (kept, kept), mode="bilinear", antialias=True)
         found_B1SS[own_B] = functional.interpolate(small, (side, side), mode="bilinear")

@@ -5,6 +5,7 @@ Shape legend: N images, S side as cached, E side of the encoder's input.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ class Labelled:
     labels_N: NDArray[np.int64] | None = None
     """(N,), number of the class in the task's list; classification."""
     names_N: NDArray[np.str_] | None = None
-    """(N,), the file of each image, relative to its manifest; for pages that show them."""
+    """(N,), the file of each image, relative to its manifest, the bare name where it lies elsewhere; for pages that
+    show them, and for what is drawn by image."""
 
     def __post_init__(self) -> None:
         """Check that the arrays belong together; raises DataError."""
@@ -82,7 +84,11 @@ def labelled_images(task: Task, manifest: Manifest, cache: ImageCache, rows: Seq
     return Labelled(
         images_NSS=cache.images(rows_N),
         patients_N=np.array([record.patient for record in records], dtype=np.str_),
-        names_N=np.array([record.image.name for record in records], dtype=np.str_),
+        names_N=np.array([_name(record.image, manifest.path.parent) for record in records], dtype=np.str_),
         masks_NSS=cache.masks(rows_N) if task.kind == "segmentation" else None,
         labels_N=np.array(labels, dtype=np.int64) if task.kind == "classification" else None,
     )
+
+
+def _name(image: Path, folder: Path) -> str:
+    return image.relative_to(folder).as_posix() if image.is_relative_to(folder) else image.name

@@ -13,10 +13,16 @@ from torch import Tensor
 from core.data.augmentation import to_float, to_mask, units_of
 from core.data.degradation import degrade
 from core.data.labelled import Labelled
+from core.errors import DataError
 from core.evaluation.dice import Truth, best_threshold
+from core.evaluation.metrics.classification import score_classification
+from core.evaluation.metrics.enhancement import score_enhancement
+from core.evaluation.metrics.score import TaskScore
+from core.evaluation.metrics.segmentation import score_segmentation
 from core.evaluation.probes import balanced_accuracy
 from core.models.task_model import TaskModel
 from core.seeding import derive
+from core.training.fitted import Fitted
 from core.training.task import Task
 
 NO_THRESHOLD = 0.5
@@ -149,3 +155,45 @@ def _psnr(images_NEE: NDArray[np.generic], clean_NEE: NDArray[np.float32]) -> ND
     """
     error_N = np.square(images_NEE.astype(np.float64) - clean_NEE).mean(axis=(1, 2))
     return np.asarray(-10 * np.log10(np.maximum(error_N, 1e-6)))
+
+
+def evaluate(
+    fitted: Fitted,
+    test: Labelled,
+    *,
+    seed: int,
+    spacing_N2: NDArray[np.float64] | None = None,
+    batch: int = 128,
+) -> TaskScore:
+    """Score a fine-tuned model on test images, at the encoder's side and at the threshold that validation chose.
+
+    Args:
+        fitted: The model.
+        test: What is scored; its patients should be in neither of the splits that `fitted` saw.
+        seed: Of the bootstrap and, for enhancement, of how each image is made worse.
+        spacing_N2: Millimetres a pixel of the test masks as cached, from `ImageCache.spacing`; segmentation.
+        batch: Images a forward pass, at least 1.
+
+    Raises:
+        DataError: `test` lacks what the task needs, or predictions are not finite.
+    """
+    task, side, patients_N = fitted.task, fitted.model.encoder.config.side, test.patients_N
+    if task.kind == "enhancement":
+        worse_NEE, clean_NEE = degraded(test, task=task, side=side, seed=seed)
+        restored_NEE = _finite(predict(fitted.model, worse_NEE, task=task, batch=batch), task)
+        return score_enhancement(restored_NEE, clean_NEE, patients_N, degraded_NSS=worse_NEE, seed=seed)
+    made = _finite(predict(fitted.model, test.images_NSS, task=task, batch=batch), task)
+    if task.kind == "classification" and test.labels_N is not None:
+        return score_classification(made, test.labels_N, patients_N, classes=task.classes, seed=seed)
+    if task.kind == "segmentation" and test.masks_NSS is not None:
+        truth_NEE = truth_of(test, side=side).masks_NSS
+        scale = test.images_NSS.shape[1] / side
+        spacing_N2 = None if spacing_N2 is None else spacing_N2 * scale
+        return score_segmentation(made > fitted.threshold, truth_NEE, patients_N, spacing_N2=spacing_N2, seed=seed)
+    raise DataError(f"test images of task {task.name}: no labels of its kind ({task.kind})")
+
+
+def _finite(made: NDArray[np.float32], task: Task) -> NDArray[np.float32]:
+    if not np.isfinite(made).all():
+        raise DataError(f"task {task.name}: predictions are not finite; the model's weights or an image are damaged")
+    return made

@@ -65,7 +65,7 @@ def gain_kept(
     seeds, starts = _counts(federated, centralized, random_init, tasks=tasks)
     trained_RS = patient_draws(seeds, draws=draws, generator=numpy_generator(seed, "training seeds"))
     started_RS = patient_draws(starts, draws=draws, generator=numpy_generator(seed, "initializations"))
-    drawn_of = _patient_counts({task: federated[task][0] for task in tasks}, draws=draws, seed=seed)
+    drawn_of = patients_in_draws({task: federated[task][0] for task in tasks}, draws=draws, seed=seed)
     gains, gains_R = np.zeros(2), np.zeros((2, draws))  # federated, centralized
     for task in sorted(tasks):
         sums = [_sums(arm[task], task=task, like=federated[task][0]) for arm in arms.values()]
@@ -85,7 +85,7 @@ def gain_kept(
     return ratio_interval(float(gains[0] / gains[1]), gains_R[0], gains_R[1], undefined="pooling gained nothing")
 
 
-def _patient_counts(patients: Mapping[str, ByPatient], *, draws: int, seed: int) -> dict[str, NDArray[np.float64]]:
+def patients_in_draws(patients: Mapping[str, ByPatient], *, draws: int, seed: int) -> dict[str, NDArray[np.float64]]:
     """How often each patient stands in each draw, (R,), the same in every task that scores the patient.
 
     Drawn among the patients of the very same tasks, so that every task keeps its number of patients.

@@ -70,7 +70,12 @@ def difference_png(example: Example) -> str:
     """Reconstruction minus original: orange where too bright, violet where too dark, white where right."""
     difference_HW = np.nan_to_num(np.asarray(example.reconstructed - example.original, np.float64))
     colour_HWC = mpl.colormaps["PuOr_r"](0.5 + 0.5 * (difference_HW / DIFFERENCE_RANGE).clip(-1, 1))
-    return _png(Image.fromarray(np.round(255 * colour_HWC[..., :3]).astype(np.uint8)))
+    return colour_png(colour_HWC[..., :3])
+
+
+def colour_png(colour_HWC: Picture) -> str:
+    """A `data:` address of a PNG of red, green and blue (H, W, 3); values outside [0, 1] are cut."""
+    return _png(Image.fromarray(np.round(255 * np.asarray(colour_HWC, np.float64).clip(0, 1)).astype(np.uint8)))
 
 
 def _png(image: Image.Image) -> str:

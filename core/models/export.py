@@ -50,9 +50,9 @@ def timm_config(config: EncoderConfig) -> dict[str, Any]:
         "embed_dim": config.width_,
         "depth": config.depth_,
         "num_heads": config.heads_,
+        "init_values": config.layer_scale,  # 0 is timm's word for none too; its BEiT has 0.1 unless told otherwise
+        "global_pool": "avg",
     }
-    if config.layer_scale:
-        model_args["init_values"] = config.layer_scale
     # The final norm stands before the mean over patches, as in `Encoder.features`.
     if config.plain:
         model_args |= {"fc_norm": False}

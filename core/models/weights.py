@@ -108,7 +108,7 @@ def load_encoder(
         path=str(path),
         layout=found.layout,
         sha256=digest,
-        normalization=normalization or (PER_IMAGE if ours else IMAGENET),
+        normalization=normalization or _normalization(path, file.document, ours=ours),
         licence=_LICENCES["release"] if ours else _LICENCES.get(found.layout, _NOT_STATED),
         dropped=found.dropped,
         resized=resized,
@@ -121,6 +121,14 @@ def _filled(config: EncoderConfig, state: Mapping[str, Tensor]) -> Encoder:
         encoder = Encoder(config)
     encoder.load_state_dict(dict(state), strict=True)
     return encoder
+
+
+def _normalization(path: Path, document: Mapping[str, Any] | None, *, ours: bool) -> str:
+    """What a release's document says, or what files of this kind were trained with."""
+    found = (document or {}).get("normalization", PER_IMAGE if ours else IMAGENET)
+    if found not in NORMALIZATIONS:
+        raise CheckpointError(f"{path}: says normalization {str(found)[:40]!r}, unknown here; give `normalization`")
+    return str(found)
 
 
 def _change(before: Tensor, after: Tensor) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core.config import load
+from core.config import from_mapping, load
 from core.errors import ConfigError
 
 
@@ -190,3 +190,19 @@ def test_a_file_that_cannot_be_read_is_a_problem_beside_the_others(tmp_path: Pat
     for path in (tmp_path / "absent", tmp_path, tmp_path / "latin"):
         found = problems("zzz=1", path=path)
         assert [f"{path}: cannot be read" in found[0], "zzz" in found[1]] == [True, True]
+
+
+def test_a_document_is_read_as_strictly_as_a_file() -> None:
+    values = {"name": "doc", "federation": {"rounds": 5, "server": {"rate": 0.5}}}
+    assert from_mapping(Run, values, source="plan") == Run(
+        name="doc", federation=Federation(rounds=5, server=Server(rate=0.5))
+    )
+    wrong = {"nam": "x", "federation": {"rounds": "many", "server": {"rate": 0}}, "quick": {"a": 1}}
+    with pytest.raises(ConfigError) as caught:
+        from_mapping(Run, wrong, source="plan")
+    assert list(caught.value.problems) == [
+        "plan: unknown key nam, did you mean name?",
+        "plan: quick is a single value, found the keys a",
+        "plan: federation.rounds: Value 'many' of type 'str' could not be converted to Integer",
+        "federation.server.rate must be positive, got 0.0",
+    ]

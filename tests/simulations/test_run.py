@@ -125,3 +125,14 @@ def test_reinstate_needs_a_run_and_a_hospital_of_it(simulator: Make, config_file
             console=Console(quiet=True),
             reinstate=("nroth",),
         )
+
+
+def test_a_file_with_a_study_runs_it_and_an_unknown_study_is_refused(simulator: Make, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("study: label_efficiency\ndraws: 0\n")
+    refused = simulator(config=path)
+    assert refused.exit_code == 2
+    assert "draws must lie in [2, 1000], got 0" in refused.stderr
+    assert "--reinstate is for a federation" in simulator("--reinstate", "north", config=path).stderr
+    path.write_text("study: labels\n")
+    assert "study must be one of federated_finetune, label_efficiency, or left out" in simulator(config=path).stderr

@@ -5,17 +5,14 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
-from simulations import experiment
-from simulations.federated_finetune import experiment as finetune
 from simulations.reproduce import SHIPPED, shipped
-from simulations.studies import PRETRAINING, QUICK, STUDIES, simulator, study_named
+from simulations.studies import PRETRAINING, study_named
 
 
-def test_a_file_is_of_the_study_that_its_key_names(tmp_path: Path) -> None:
+def test_a_file_is_of_the_study_that_its_key_names() -> None:
     assert study_named(SHIPPED / "demo.yaml") == PRETRAINING
     assert study_named(SHIPPED / "federated_finetune.yaml") == "federated_finetune"
-    assert simulator(PRETRAINING) is experiment.simulate
-    assert simulator("federated_finetune") is finetune.simulate
+    assert study_named(SHIPPED / "label_efficiency.yaml") == "label_efficiency"
     assert SHIPPED / "federated_finetune.yaml" not in shipped()
     assert SHIPPED / "demo.yaml" in shipped()
 
@@ -34,7 +31,3 @@ def test_a_study_that_is_none_is_named(name: str, tmp_path: Path) -> None:
     path.write_text(f"study: {name}\n")
     with pytest.raises(ConfigError, match=r"c\.yaml: study must be one of federated_finetune"):
         study_named(path)
-
-
-def test_each_study_has_its_quick_regime() -> None:
-    assert set(QUICK) == set(STUDIES)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.data.augmentation import AugmentationConfig, augment, augment_mask, standardize, to_float, to_mask
+from core.data.augmentation import AugmentationConfig, augment, augment_mask, standardize, to_float, to_mask, units_of
 from core.errors import ConfigError
 
 STILL = AugmentationConfig(crop_scale_min=1, crop_scale_max=1, aspect_max=1, flip=0, gain=0, gamma=0)
@@ -184,4 +184,6 @@ def test_standardized_images_have_mean_0_and_deviation_1_each() -> None:
     found = standardize(images)
     # mean 0.3, deviation 0.1, and 0.001 for flat images
     assert found[0, 0, 0].tolist() == pytest.approx([-0.1 / 0.101, 0.1 / 0.101], abs=1e-5)
+    mean, scale = (part.flatten().tolist() for part in units_of(images))
+    assert (mean, scale) == (pytest.approx([0.3, 0.5]), pytest.approx([0.101, 0.001]))
     assert found[1].tolist() == [[[0.0, 0.0]]]

@@ -8,9 +8,10 @@ import pytest
 import timm
 import torch
 
+from core.errors import CheckpointError
 from core.models.encoder import Encoder, EncoderConfig, PlainConfig, build_encoder
 from core.models.export import export_timm
-from core.models.normalization import PER_IMAGE
+from core.models.normalization import IMAGENET, PER_IMAGE
 from core.models.weights import load_encoder
 
 README = Path(__file__).resolve().parents[3] / "README.md"
@@ -87,6 +88,14 @@ def test_it_loads_here_too_as_a_release(tmp_path: Path, config: EncoderConfig) -
     assert loaded.encoder.config == config
     state = ours.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.encoder.state_dict().items())
+
+
+def test_the_normalization_goes_with_the_weights(tmp_path: Path) -> None:
+    export_timm(_encoder(CONFIGS[3]), tmp_path, meta={"normalization": IMAGENET})
+    assert load_encoder(tmp_path / "model.safetensors").normalization == IMAGENET
+    export_timm(_encoder(CONFIGS[3]), tmp_path, meta={"normalization": ["odd"]})
+    with pytest.raises(CheckpointError, match=r"says normalization .*unknown here"):
+        load_encoder(tmp_path / "model.safetensors")
 
 
 def test_the_same_encoder_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""The page: whole, alone, safe."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from core.evaluation.label_efficiency.analysis import Analysis
+from core.evaluation.label_efficiency.predictions import RULE
+from core.evaluation.label_efficiency.report import StudyReport, report_html, write_report
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags with attributes and visible text; a tag that is closed out of order is an error."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def source(report: StudyReport) -> str:
+    """The page of a study with all that it can hold."""
+    return report_html(report)
+
+
+def test_every_section_is_there_and_every_tag_closed(source: str) -> None:
+    page = Page(source)
+    assert page.open == []
+    headings = re.findall(r"<h2>(.*?)</h2>", source)
+    assert headings == ["Goals", "Scores over labelled patients", "Gains over random weights", "Gain kept",
+                        "Labels that are saved", "Example predictions", "Cost", "Not measured", "Limits",
+                        "Repeat it"]  # fmt: skip
+    for said in ("Federation kept", "over test patients and 2 draws of labelled patients", RULE, "31 min",
+                 "p, Holm", "head, 8 patients: none is of class malignant (every arm)."):  # fmt: skip
+        assert said in page.text
+
+
+def test_the_page_fetches_nothing_and_names_stay_text(source: str) -> None:
+    page = Page(source)
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            if name in ("src", "href", "xlink:href"):
+                assert re.match(r"data:(text/csv|application/gzip|image/png);base64,|#", value or ""), (tag, value)
+    assert "<script" not in source
+    assert "<b>" not in source
+    assert "secret" not in source  # no test patient is named
+
+
+def test_every_picture_has_words_and_every_figure_its_data(source: str) -> None:
+    page = Page(source)
+    count = [tag for tag, _ in page.tags].count
+    assert count("figure") == count("figcaption") == count("a") == 4
+    assert count("img") == 2 * (1 + 5) + (1 + 5) + (2 + 5)  # two masks, a class, a restored image; five arms
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+    assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
+
+
+def test_the_page_and_the_data_are_written(report: StudyReport, source: str, tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", report)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == source
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert names == ["further-tasks.csv", "gain-kept.csv", "gains.csv", "label-efficiency.csv"]
+
+
+def test_a_study_that_was_not_run_is_still_a_page(study: Callable[..., Analysis]) -> None:
+    page = Page(report_html(StudyReport(analysis=study([]), name="bare")))
+    assert page.open == []
+    assert "Not shown: how much" in page.text
+    assert "Unfinished: 36 of 36 cells were not run" in page.text
+    assert not [tag for tag, _ in page.tags if tag == "figure"]
