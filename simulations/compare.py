@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.exits import told_errors
+from core.exits import told_errors
 
 OUTPUT = Path("compare.html")
 

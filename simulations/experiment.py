@@ -10,6 +10,7 @@ from core import config as configuration
 from core.errors import ConfigError
 from core.evaluation.table import terminal_table
 from core.files import write_text
+from core.run_folder import alone_in, check_inputs, clear
 from server.state import Store
 from simulations.arm_pool import train_at_once
 from simulations.arms import Bench, benches_of
@@ -19,7 +20,7 @@ from simulations.display import Display
 from simulations.outputs import write_outputs
 from simulations.prepare import prepare, write_sites
 from simulations.results import BySeed
-from simulations.run_folder import alone_in, check_folder, check_inputs, clear
+from simulations.run_folder import check_folder
 from simulations.score import Scorer, train_and_score
 from simulations.verdict import verdict
 

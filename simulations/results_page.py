@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.exits import told_errors
+from core.exits import told_errors
 
 GOALS = Path(str(files("configs") / "goals.yaml"))
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.exits import told_errors
+from core.exits import told_errors
 
 DEMO = Path(str(files("configs") / "simulation" / "demo.yaml"))
 """The configuration when none is given."""

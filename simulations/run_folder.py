@@ -1,79 +1,15 @@
-"""The folder of a run: who may write there, what a resumed run must find again, how it is cleared."""
+"""What the simulator asks of its flags beyond `core.run_folder`."""
 
-import fcntl
-import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import CheckpointError, ConfigError, RunExists
-from core.files import write_text
+from core.errors import ConfigError
+from core.run_folder import check_folder as check
 
-LOCK = ".lock"
-"""Held in the run's folder by the process that writes there."""
+ELSEWHERE = "choose another name=NAME"
 
 
 def check_folder(folder: Path, text: str, *, resume: bool, overwrite: bool, reinstate: bool) -> None:
     """Whether the flags fit what is there; raises ConfigError, RunExists or CheckpointError with the remedy."""
-    saved = folder / "config.yaml"
     if reinstate and not resume:
         raise ConfigError("--reinstate lifts a quarantine of a run that was stopped; give --resume with it")
-    if resume and overwrite:
-        raise ConfigError("--resume goes on with a run and --overwrite removes it; give one of them")
-    if overwrite and _taken(folder) and not saved.exists():
-        raise RunExists(
-            f"{folder} holds no run (no config.yaml), so --overwrite does not touch it; choose another name"
-        )
-    if resume and not saved.exists():
-        raise ConfigError(f"{folder}: there is no run to resume; leave --resume out to start one")
-    if resume and saved.read_text() != text:
-        raise CheckpointError(
-            f"{saved} differs from this configuration; resume with the same one:\n{_difference(saved, text)}"
-        )
-    if not resume and not overwrite and _taken(folder):
-        raise RunExists(f"{folder} exists; choose another name=NAME, or --resume to go on with it")
-
-
-def _taken(folder: Path) -> bool:
-    """Whether something is there; an empty folder, or one with the lock only, is what a kill at the start leaves."""
-    return folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir()))
-
-
-def check_inputs(path: Path, digests: dict[str, str]) -> None:
-    """Keep the digests of plan and data at the start of a run, and refuse to go on with others."""
-    text = json.dumps(digests, indent=2) + "\n"
-    if not path.exists():
-        write_text(path, text)
-    elif path.read_text() != text:
-        raise CheckpointError(f"{path}: data, code or torch changed since the run began; start a new run")
-
-
-def clear(folder: Path) -> None:
-    """Remove a run, `config.yaml` last, so that a removal that was interrupted can be repeated."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == "config.yaml"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
-
-
-def _difference(saved: Path, text: str) -> str:
-    before, after = saved.read_text().splitlines(), text.splitlines()
-    gone = [f"  saved: {line.strip()}" for line in before if line not in after]
-    return "\n".join(gone + [f"  now:   {line.strip()}" for line in after if line not in before])
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Make and hold the run's folder, so that a second process does not write into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); choose another runs=FOLDER") from error
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunExists(f"{folder} is in use by another process") from error
-        yield
+    check(folder, text, resume=resume, overwrite=overwrite, elsewhere=ELSEWHERE)

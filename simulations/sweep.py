@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from core.errors import ConfigError
-from simulations.exits import told_errors
+from core.exits import told_errors
 
 KEYS = {"title", "question", "base", "common", "runs"}
 

@@ -12,11 +12,14 @@ import pytest
 import torch
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
+from client.cli import application
 from core import errors
 from core.data.manifest import COLUMNS, REQUIRED
+from core.exits import INTERRUPTED
+from core.training.task import Task
 from simulations.config import SimulationConfig
-from simulations.exits import INTERRUPTED
 from simulations.experiment import simulate
 from simulations.run import command
 
@@ -24,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text()
 METRICS = (ROOT / "docs/metrics.md").read_text()
+FINETUNE = (ROOT / "docs/finetune.md").read_text()
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 TINY = (
@@ -173,6 +177,26 @@ def test_the_readme_lists_every_flag_of_the_simulator_and_no_other() -> None:
     section = _section(README, "The simulator")
     assert set(re.findall(r"--[a-z]+", section)) == expected
     assert {flag for flag in _plain(_table(section, "flag")) if flag.startswith("--")} == expected
+
+
+@pytest.mark.parametrize(("subcommand", "heading"), [("finetune", "Options of finetune"), ("predict", "Predict")])
+def test_the_page_for_hospitals_lists_every_option_and_no_other(subcommand: str, heading: str) -> None:
+    group = typer.main.get_command(application)
+    assert isinstance(group, TyperGroup)
+    known = {name for param in group.commands[subcommand].params for name in param.opts if name.startswith("--")}
+    section = _section(FINETUNE, heading)
+    assert {cell for cell in _plain(_table(section, "option")) if cell.startswith("--")} == known - {"--help"}
+    assert set(re.findall(r"`(--[a-z]+)`", FINETUNE)) - {"--help"} <= {
+        name for command in group.commands.values() for param in command.params for name in param.opts
+    }
+
+
+def test_the_page_for_hospitals_names_the_fields_of_a_task_as_they_are() -> None:
+    task = re.findall(r"`((?:tuning|head)\.\w+)=", FINETUNE)
+    assert task
+    for dotted in task:
+        section, name = dotted.split(".")
+        assert name in {field.name for field in fields(get_type_hints(Task)[section])}
 
 
 def test_the_readme_lists_every_exit_code() -> None:

@@ -12,7 +12,7 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -110,12 +110,17 @@ class Drawing:
     """The data, one cell a column; None is an empty cell."""
 
     def csv(self) -> str:
-        """The data as CSV. A name that a spreadsheet would run as a formula gets an apostrophe in front."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows([[_cell(value) for value in row] for row in self.rows])
-        return buffer.getvalue()
+        """The data as CSV."""
+        return csv_text(self.columns, self.rows)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV. A name that a spreadsheet would run as a formula gets an apostrophe in front."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([_cell(name) for name in columns])
+    writer.writerows([[_cell(value) for value in row] for row in rows])
+    return buffer.getvalue()
 
 
 def _cell(value: object) -> object:

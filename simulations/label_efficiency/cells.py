@@ -23,7 +23,7 @@ from core.training.fit import fit
 from core.training.fitted import Fitted
 from simulations.label_efficiency.bench import Bench, opened
 from simulations.label_efficiency.encoders import encoder_name, read_encoder
-from simulations.label_efficiency.examples import evaluation_seed, examples_path, keep_examples
+from simulations.label_efficiency.shown import evaluation_seed, examples_path, keep_examples
 
 SCHEMA_VERSION = 1
 

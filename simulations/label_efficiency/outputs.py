@@ -23,8 +23,8 @@ from core.files import write_json, write_text
 from simulations.label_efficiency import STUDY
 from simulations.label_efficiency.bench import STUDY_FILE, Bench
 from simulations.label_efficiency.convergence import Steps
-from simulations.label_efficiency.examples import Placed, examples_of
 from simulations.label_efficiency.selection import Chosen
+from simulations.label_efficiency.shown import Placed, examples_of
 from simulations.saved_run import read_run
 
 METRICS = {"dice": "Dice", "balanced_accuracy": "balanced accuracy", "psnr": "PSNR in dB"}

@@ -14,6 +14,7 @@ from rich.console import Console
 from core import config as configuration
 from core.errors import CheckpointError, ConfigError
 from core.files import write_text
+from core.run_folder import alone_in, check_inputs, clear
 from simulations.deadline import Deadline, deadline_in
 from simulations.display import Display
 from simulations.label_efficiency.bench import Bench, open_bench
@@ -25,7 +26,7 @@ from simulations.label_efficiency.outputs import Outcome, command_line, tell, wr
 from simulations.label_efficiency.pool import Cells, cells_of
 from simulations.label_efficiency.pretraining import check_run, pretrain
 from simulations.label_efficiency.selection import Chosen, choose_hospitals
-from simulations.run_folder import alone_in, check_folder, check_inputs, clear
+from simulations.run_folder import check_folder
 
 
 def run_study(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from core.data.labelled import Labelled
-from simulations.label_efficiency.examples import first_images
+from simulations.label_efficiency.shown import first_images
 
 Run = Callable[..., Path]
 

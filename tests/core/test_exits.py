@@ -4,7 +4,7 @@ import pytest
 import typer
 
 from core.errors import DataError, RunExists
-from simulations.exits import INTERRUPTED, told_errors
+from core.exits import INTERRUPTED, told_errors
 
 
 @pytest.mark.parametrize(("error", "code"), [(DataError("row 3"), 3), (RunExists("r is there"), 9)])
@@ -27,3 +27,9 @@ def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_no_error_of_ours_comes_out_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError), told_errors():
         _ = 1 / 0
+
+
+def test_a_command_without_resume_says_what_else_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), told_errors(interrupted="give the command again"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "interrupted; give the command again\n"

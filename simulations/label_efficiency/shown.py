@@ -1,7 +1,7 @@
 """Predictions that the report shows: of every test patient's first image, from the first draw, with few labels.
 
-Which patient is shown is decided when all cells are there (`core.evaluation.label_efficiency.examples.RULE`), so those
-of all patients are kept: about a megabyte a cell of the first draw.
+Which patient is shown is decided when all cells are there (`core.evaluation.label_efficiency.predictions.RULE`), so
+those of all patients are kept: about a megabyte a cell of the first draw.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from core.errors import CheckpointError
 from core.evaluation.downstream import degraded, predict, truth_of
 from core.evaluation.label_efficiency.budgets import Budget
 from core.evaluation.label_efficiency.cells import Cell, score
-from core.evaluation.label_efficiency.examples import Example, Prediction, median_patient
+from core.evaluation.label_efficiency.predictions import Example, Prediction, median_patient
 from core.files import load_tensors, save_tensors
 from core.training.fitted import Fitted
 from simulations.label_efficiency.bench import Bench, TaskData
