@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -64,10 +65,15 @@ def simulate(
             benches = [replace(first, planned=planned) for planned in plans.values()]
             results = {bench.seed: {name: bench.run(name) for name in bench.names()} for bench in benches}
             metrics = write_outputs(folder, first, results, source=start.source)
+    _tell(console, metrics, folder=folder)
+    return folder
+
+
+def _tell(console: Console, metrics: Mapping[str, Any], *, folder: Path) -> None:
+    """What a person reads last."""
     console.print(terminal_table(metrics))
     for line in verdict(metrics, folder=folder):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    return folder
 
 
 def _begin(bench: TaskBench, plans: Mapping[int, TaskPlan], *, text: str, start: Start) -> None:
