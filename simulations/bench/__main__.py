@@ -19,7 +19,7 @@ from rich.table import Table
 
 from core.evaluation import markdown
 from core.files import write_json, write_text
-from simulations.bench import folding, idle, reading, spectrum, start, steps
+from simulations.bench import folding, idle, reading, spectrum, start, steps, tuning
 from simulations.bench.rows import Row, Settings
 
 MEASURES: dict[str, Callable[[Settings], Row]] = {
@@ -35,6 +35,8 @@ MEASURES: dict[str, Callable[[Settings], Row]] = {
     "simulator": idle.every_check,
     "transport": idle.transport,
     "start": start.command_line,
+    **tuning.rows(),
+    "tune-evaluation": tuning.evaluation,
 }
 """Every row by its name."""
 WIDTH = 150
@@ -88,19 +90,22 @@ def markdown_of(rows: list[Row]) -> str:
 def cells(row: Row) -> list[str]:
     """A row's cells below `HEAD`."""
     goal = {True: "met", False: "not met", None: "not measured"}[row.met]
+    baseline_rate, ours_rate = row.rates
+    baseline = f"{row.baseline_name}: {_short(row, row.baseline, baseline_rate)}"
     threads = f"{row.threads} thread{'s' if row.threads > 1 else ''}"
     return [
         row.name,
         "-" if row.ratio is None else f"{row.ratio:.3g}",
         f"{row.goal:g}: {goal}",
-        f"not measured: {row.skipped}" if row.skipped else f"{row.baseline_name}: {_short(row.baseline, row.unit)}",
-        f"{row.ours_name}: {_short(row.ours, row.unit)}",
+        f"not measured: {row.skipped}" if row.skipped else baseline,
+        f"{row.ours_name}: {_short(row, row.ours, ours_rate)}",
         f"{row.sizes}; {threads}",
     ]
 
 
-def _short(value: float | None, unit: str) -> str:
-    return "-" if value is None else f"{value:.4g} {unit}"
+def _short(row: Row, value: float | None, rate: float | None) -> str:
+    rates = "" if rate is None else f", {rate:,.4g} {row.items}/s"
+    return "-" if value is None else f"{value:.4g} {row.unit}{rates}"
 
 
 if __name__ == "__main__":

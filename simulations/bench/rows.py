@@ -55,6 +55,8 @@ class Row:
     goal: float
     """Least ratio wanted."""
     unit: str = "s"
+    items: str = ""
+    """Where the unit is seconds for one of something: its plural, to say how many a second."""
     sizes: str = ""
     """What was measured on: shapes, bytes, numbers of sites."""
     threads: int = 1
@@ -73,9 +75,18 @@ class Row:
         """Whether the ratio reaches the goal; None when nothing was measured."""
         return None if self.ratio is None else self.ratio >= self.goal
 
+    @property
+    def rates(self) -> tuple[float | None, float | None]:
+        """Items a second, baseline's and ours; None without items or when nothing was measured."""
+        sides = (self.baseline, self.ours)
+        baseline, ours = (None if value is None or not self.items else 1 / max(value, 1e-12) for value in sides)
+        return baseline, ours
+
     def document(self) -> dict[str, Any]:
-        """The row as JSON values, ratio and verdict included."""
-        return {**asdict(self), "ratio": self.ratio, "met": self.met}
+        """The row as JSON values, ratio, rates and verdict included."""
+        baseline_rate, ours_rate = self.rates
+        return {**asdict(self), "baseline_rate": baseline_rate, "ours_rate": ours_rate,
+                "ratio": self.ratio, "met": self.met}  # fmt: skip
 
 
 def in_turn(row: Row, *, baseline: Work, ours: Work, seconds: float) -> Row:

@@ -26,6 +26,13 @@ GOALS = {
     "simulator": 2,
     "transport": 8,
     "start": 4,
+    "tune-linear": 0.8,
+    "tune-attentive": 0.8,
+    "tune-light": 0.8,
+    "tune-upernet": 0.25,
+    "tune-segvit": 0.5,
+    "tune-restore": 0.5,
+    "tune-evaluation": 1,
 }
 
 
@@ -61,9 +68,11 @@ def test_an_unknown_name_is_an_error_that_lists_the_rows() -> None:
 def test_the_table_says_what_reaches_its_goal_and_why_a_row_is_missing() -> None:
     row = Row(name="r", baseline_name="theirs", ours_name="ours", goal=4.0, baseline=3.0, ours=1.0, sizes="2 sites")
     rows = [row, replace(row, goal=2.0), replace(row, baseline=None, ours=None, skipped="no ray")]
+    rows.append(replace(row, baseline=0.25, ours=0.125, unit="s/image", items="images"))
     console = Console(width=bench.WIDTH)
     with console.capture() as captured:
         console.print(bench.table_of(rows))
     text = captured.get()
-    for words in ("4: not met", "2: met", "not measured: no ray", "theirs: 3 s", "ours: 1 s", "2 sites; 1 thread"):
+    for words in ("4: not met", "2: met", "not measured: no ray", "theirs: 3 s", "ours: 1 s", "2 sites; 1 thread",
+                  "theirs: 0.25 s/image, 4 images/s", "ours: 0.125 s/image, 8 images/s"):  # fmt: skip
         assert words in text

@@ -25,6 +25,14 @@ def test_a_row_that_was_not_measured_has_no_ratio_and_no_verdict() -> None:
     assert {"name", "ours", "baseline", "ratio", "unit", "goal", "baseline_name", "sizes", "threads"} <= set(document)
 
 
+def test_seconds_for_one_item_are_told_as_items_a_second_too() -> None:
+    row = replace(ROW, unit="s/image", items="images", baseline=0.5, ours=0.25)
+    assert row.rates == pytest.approx((1 / 0.5, 1 / 0.25))
+    assert (row.document()["baseline_rate"], row.document()["ours_rate"]) == row.rates
+    assert replace(row, items="").rates == (None, None)
+    assert replace(row, baseline=None, ours=None).rates == (None, None)
+
+
 def test_sides_take_turns_and_each_runs_three_times_at_least_after_a_warm_up() -> None:
     calls: list[str] = []
     row = in_turn(ROW, baseline=lambda: calls.append("b"), ours=lambda: calls.append("o"), seconds=1e-9)
