@@ -1,7 +1,7 @@
 """The hospital's Flower app: decode, call, encode; no mathematics.
 
-Paper trail of one message: `query.counts` discloses patients by organ, `query.plan` asks for approval, `train.round`
-trains and answers with an update.
+Paper trail of one message: `query.counts` discloses patients by organ, `query.labels` those with a label of a task,
+`query.plan` asks for approval, `train.round` trains and answers with an update.
 """
 
 from flwr.app import Context, Message, RecordDict
@@ -10,6 +10,7 @@ from flwr.clientapp import ClientApp
 from client.site import site_from
 from client.trainer import OnStep, Trainer
 from core.federation import wire
+from core.federation.task_section import task_from_json
 from core.training.pretrain import Pretraining
 
 
@@ -29,9 +30,15 @@ def client_app(*, on_step: OnStep | None = None, kind: type[Pretraining] = Pretr
         site = trainer(context).site
         return _reply(message, wire.counts_to_records(site.name, site.counts()))
 
+    @application.query("labels")
+    def labels(message: Message, context: Context) -> Message:
+        site, task = trainer(context).site, task_from_json(wire.task_from_records(message.content))
+        return _reply(message, wire.counts_to_records(site.name, site.labelled_counts(task)))
+
     @application.query("plan")
     def plan(message: Message, context: Context) -> Message:
-        approved, reason = trainer(context).site.consider(wire.plan_from_records(message.content))
+        document, start = wire.plan_from_records(message.content), wire.start_from_records(message.content)
+        approved, reason = trainer(context).site.consider(document, start=start)
         return _reply(message, wire.approval_to_records(approved=approved, reason=reason))
 
     @application.train("round")

@@ -12,12 +12,18 @@ import numpy as np
 
 from core.data.augmentation import AugmentationConfig
 from core.data.cache import ImageCache, open_cache
+from core.data.labelled import Labelled, labelled_images
 from core.data.manifest import Manifest, load_manifest
 from core.data.sampling import OrganSampler
 from core.errors import ConfigError, PlanError
 from core.federation.plan import Plan, plan_from
-from core.files import write_text
+from core.federation.task_section import planned_model, section_of, start_problems
+from core.federation.tensors import Tensors
+from core.files import load_tensors, save_tensors, write_text
 from core.training.source import Source
+from core.training.task import Task
+
+START_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,14 @@ class Site:
         """Patients by organ, as disclosed to the consortium."""
         return dict(sorted(self.manifest.patients_by_organ().items()))
 
+    def labelled(self, task: Task) -> Labelled:
+        """The images with a label of the task."""
+        return labelled_images(task, self.manifest, self.cache, range(len(self.manifest.records)))
+
+    def labelled_counts(self, task: Task) -> dict[str, int]:
+        """Patients with a label of the task, under its name; disclosed as `counts` are."""
+        return {task.name: len(set(self.labelled(task).patients_N.tolist()))}
+
     def source(self, plan: Plan) -> Source:
         """The training stream that the plan gives this site."""
         sampler = OrganSampler(self.manifest.records, plan.draws[self.name])
@@ -68,17 +82,41 @@ class Site:
             stream=self.name,
         )
 
-    def consider(self, document: str) -> tuple[bool, str]:
-        """Approve a plan or say why not; an approved one is kept in the site's folder."""
+    def consider(self, document: str, *, start: Tensors | None = None) -> tuple[bool, str]:
+        """Approve a plan or say why not; an approved one is kept in the site's folder, with the encoder it starts from.
+
+        Args:
+            document: The plan.
+            start: The encoder that came with a plan of fine-tuning.
+        """
         plan = plan_from(document)
         if self.name not in plan.weights:
             return False, f"site {self.name} is not in the plan"
-        if plan.counts[self.name] != self.counts():
+        if plan.counts[self.name] != self._counts_for(plan):
             return False, f"site {self.name}: the plan's counts are not those this site disclosed"
         if reason := self._forbidden(plan):
             return False, reason
+        if plan.task is not None:
+            if problems := start_problems(plan, start or {}):
+                return False, f"site {self.name}: the encoder to start from is refused: {'; '.join(problems[:3])}"
+            planned_model(plan, start or {})
+            save_tensors(self._start_path, start or {}, meta={"schema_version": START_SCHEMA})
         write_text(self.folder / "plan.json", document)
         return True, ""
+
+    def _counts_for(self, plan: Plan) -> dict[str, int]:
+        return self.counts() if plan.task is None else self.labelled_counts(section_of(plan).task)
+
+    def start(self, plan: Plan) -> Tensors:
+        """The encoder that the approved plan starts from; raises PlanError when it is not the plan's any more."""
+        start: Tensors = load_tensors(self._start_path, schema=START_SCHEMA)[0]
+        if problems := start_problems(plan, start):
+            raise PlanError(problems, title=f"{self._start_path}")
+        return start
+
+    @property
+    def _start_path(self) -> Path:
+        return self.folder / "start.safetensors"
 
     def approved_plan(self, digest: str) -> Plan:
         """The plan this site approved; raises PlanError for any other digest, and once the approval is withdrawn."""

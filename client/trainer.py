@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from client.generations import Generations, Kept
+from client.learner import Learner, check_first, learner_for
 from client.outgoing import outgoing
 from client.site import Site
 from core.errors import PlanError
@@ -13,10 +14,7 @@ from core.federation.plan import Plan
 from core.federation.tensors import digest_of, load_state, problems_with, state_of
 from core.federation.update import Instruction, Skipped, Update
 from core.files import append_line
-from core.models.build import build_model
-from core.training.pretrain import Pretraining, Summary, load_moments, moments_of
-from core.training.settings import TrainingConfig
-from core.training.source import Source
+from core.training.pretrain import Pretraining, load_moments, moments_of
 
 OnStep = Callable[[str, int, float, int], None]
 """Told after each step: site, step, loss, images."""
@@ -30,7 +28,7 @@ class Trainer:
     on_step: OnStep | None = None
     kind: type[Pretraining] = Pretraining
     """What trains; the benchmark puts one here that takes no step."""
-    _built: dict[str, tuple[Pretraining, Source]] = field(default_factory=dict)
+    _built: dict[str, Learner] = field(default_factory=dict)
 
     def round(self, instruction: Instruction) -> Update | Skipped:
         """Train the plan's steps from the instruction's model.
@@ -44,21 +42,20 @@ class Trainer:
         if instruction.round in self.site.skip:
             return Skipped(site=self.site.name, round=instruction.round, reason="the site sits this round out")
         check_base(instruction, plan)
+        check_first(instruction, plan, self.site)
         base_digest = digest_of(instruction.base)
-        training, source = self._prepare(plan)
+        learner = self._prepare(plan)
         generations = Generations(self.site.folder)
-        load_state(training.model, instruction.base)
+        load_state(learner.model, learner.still | instruction.base)
         kept = generations.settle(instruction.folded)
-        load_moments(training.model, training.optimizer, kept.moments)
-        summary = training.run(
-            source,
+        load_moments(learner.model, learner.optimizer, kept.moments)
+        told = learner.run(
             first=instruction.round * plan.local_steps,
-            steps=plan.local_steps,
             on_step=self._tell,
             where=f"site {self.site.name}, round {instruction.round}",
         )
-        leaving = outgoing(state_of(training.model), base=instruction.base, plan=plan, residual=kept.residual)
-        moments = moments_of(training.model, training.optimizer) if plan.local_state == "kept" else {}
+        leaving = outgoing(state_of(learner.model), base=instruction.base, plan=plan, residual=kept.residual)
+        moments = moments_of(learner.model, learner.optimizer) if plan.local_state == "kept" else {}
         generations.propose(
             Kept(moments=moments, residual=leaving.residual),
             number=instruction.round,
@@ -71,31 +68,17 @@ class Trainer:
             round=instruction.round,
             base_digest=base_digest,
             arrays=leaving.arrays,
-            metrics=_told(summary),
+            metrics=told,
         )
 
-    def _prepare(self, plan: Plan) -> tuple[Pretraining, Source]:
+    def _prepare(self, plan: Plan) -> Learner:
         if plan.digest not in self._built:
-            model = build_model(plan.encoder, plan.objective, seed=plan.seed)
-            config = TrainingConfig(**plan.training)
-            training = self.kind(model, config=config, total_steps=plan.rounds * plan.local_steps)
-            self._built = {plan.digest: (training, self.site.source(plan))}
+            self._built = {plan.digest: learner_for(plan, self.site, kind=self.kind)}
         return self._built[plan.digest]
 
     def _tell(self, step: int, loss: float, images: int) -> None:
         if self.on_step is not None:
             self.on_step(self.site.name, step, loss, images)
-
-
-def _told(summary: Summary) -> dict[str, float]:
-    """The metrics of the allow-list (`core.federation.update.METRICS`)."""
-    return {
-        "loss": summary.loss,
-        "spatial": summary.spatial,
-        "frequency": summary.frequency,
-        "images": float(summary.images),
-        "seconds": summary.seconds,
-    }
 
 
 def check_base(instruction: Instruction, plan: Plan) -> None:

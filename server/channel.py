@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 
 from core.errors import FederationPaused, UpdateRejected
 from core.federation import wire
+from core.federation.tensors import Tensors
 from core.federation.update import Instruction, Skipped
 from server.admission import Answer
 
@@ -34,8 +35,15 @@ class Channel:
         Raises:
             FederationPaused: A node did not answer, or two nodes claim one name.
         """
+        return self._counted(wire.COUNTS, RecordDict())
+
+    def labelled(self, document: str) -> dict[str, dict[str, int]]:
+        """Ask every connected node for its patients with a label of a task; raises what `counts` raises."""
+        return self._counted(wire.LABELS, wire.task_to_records(document))
+
+    def _counted(self, kind: str, content: RecordDict) -> dict[str, dict[str, int]]:
         nodes = sorted(self.grid.get_node_ids())
-        messages = {node: self._message(RecordDict(), wire.COUNTS, node, "counts") for node in nodes}
+        messages = {node: self._message(content, kind, node, "counts") for node in nodes}
         found: dict[str, dict[str, int]] = {}
         for node, message in self._exchange(messages):
             if message.has_error():
@@ -49,11 +57,14 @@ class Channel:
             raise FederationPaused(f"{len(nodes) - len(found)} of {len(nodes)} nodes did not tell their counts in time")
         return dict(sorted(found.items()))
 
-    def approvals(self, document: str) -> dict[str, tuple[bool, str]]:
-        """Show the plan to every site; (approved, reason) by site."""
-        by_node = {node: site for site, node in self.nodes.items()}
-        messages = {node: self._message(wire.plan_to_records(document), wire.PLAN, node, "plan") for node in by_node}
-        answers = dict.fromkeys(self.nodes, (False, "no answer in time"))
+    def approvals(
+        self, document: str, *, sites: Iterable[str] | None = None, start: Tensors | None = None
+    ) -> dict[str, tuple[bool, str]]:
+        """Show the plan, and the encoder it starts from, to these sites or to all; (approved, reason) by site."""
+        by_node = {self.nodes[site]: site for site in (self.nodes if sites is None else sites)}
+        content = wire.plan_to_records(document, start=start)
+        messages = {node: self._message(content, wire.PLAN, node, "plan") for node in by_node}
+        answers = dict.fromkeys(by_node.values(), (False, "no answer in time"))
         for node, message in self._exchange(messages):
             site = by_node[node]
             failed = message.has_error()

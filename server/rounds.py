@@ -11,6 +11,7 @@ from core.errors import FederationPaused
 from core.federation.codec import codec_for
 from core.federation.organs import effective_mix
 from core.federation.plan import Plan
+from core.federation.task_section import section_of
 from core.federation.tensors import digest_of
 from core.federation.update import Folded, Instruction
 from server.admission import Answer, Entry, Outcome, admit_all
@@ -109,6 +110,7 @@ def close(state: ServerState, outcome: Outcome, plan: Plan, *, sent: int) -> Ser
             "quarantined": state.quarantined,
             "effective_mix": effective_mix(plan.weights, plan.draws, outcome.admitted),
             "model_hash": digest_of(state.model),
+            **({} if plan.task is None else {"without_label": section_of(plan).without_label}),
         },
         previous=state.receipt,
     )

@@ -1,7 +1,7 @@
 """From a consortium's configuration and the hospitals' counts to a plan and a first model."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -99,26 +99,37 @@ def study_to_json(study: StudyConfig) -> dict[str, Any]:
 
 def study_from_json(values: Mapping[str, Any]) -> StudyConfig:
     """The configuration from plain values; raises ConfigError with every problem of every section."""
-    federation = dict(values["federation"])
-    kinds: dict[str, tuple[type, Mapping[str, Any]]] = {
-        "encoder": (EncoderConfig, values["encoder"]),
-        "objective": (ObjectiveConfig, values["objective"]),
-        "augmentation": (AugmentationConfig, values["augmentation"]),
-        "training": (TrainingConfig, values["training"]),
-        "server": (ServerOptimizerConfig, federation.pop("server")),
-        "federation": (FederationConfig, federation),
+    kinds: dict[str, Callable[[], Any]] = {
+        "encoder": lambda: EncoderConfig(**values["encoder"]),
+        "objective": lambda: ObjectiveConfig(**values["objective"]),
+        "augmentation": lambda: AugmentationConfig(**values["augmentation"]),
+        "training": lambda: TrainingConfig(**values["training"]),
+        "federation": lambda: federation_from(values["federation"]),
     }
     sections: dict[str, Any] = {}
     problems: list[str] = []
-    for name, (kind, section) in kinds.items():
+    for name, make in kinds.items():
         try:
-            sections[name] = kind(**section)
+            sections[name] = make()
         except ConfigError as error:
             problems.extend(error.problems)
     if problems:
         raise ConfigError(problems, title="study")
-    sections["federation"] = replace(sections["federation"], server=sections.pop("server"))
     return StudyConfig(name=values["name"], seed=values["seed"], weighting=values["weighting"], **sections)
+
+
+def federation_from(values: Mapping[str, Any]) -> FederationConfig:
+    """The federation's section from plain values; raises ConfigError with every problem, the server's too."""
+    plain = {name: value for name, value in values.items() if name != "server"}
+    problems: list[str] = []
+    for make in (lambda: ServerOptimizerConfig(**values["server"]), lambda: FederationConfig(**plain)):
+        try:
+            make()
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return FederationConfig(**plain, server=ServerOptimizerConfig(**values["server"]))
 
 
 def make_plan(
@@ -145,7 +156,7 @@ def make_plan(
         study=study.name,
         seed=study.seed,
         code_version=__version__,
-        environment=_environment(start),
+        environment=environment(start),
         rounds=federation.rounds,
         local_steps=federation.local_steps,
         encoder=sections["encoder"],
@@ -178,7 +189,7 @@ def _first_model(sections: Mapping[str, Any], *, seed: int, start: Tensors | Non
     return start
 
 
-def _environment(start: Tensors | None) -> dict[str, Any]:
+def environment(start: Tensors | None = None) -> dict[str, Any]:
     """What fixes every bit beside the seed: torch, threads, and the model that was given to start from."""
     found = {"torch": torch.__version__, "threads": torch.get_num_threads()}
     return found if start is None else {**found, "start": digest_of(start)}

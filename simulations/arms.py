@@ -114,7 +114,7 @@ class Bench:
         label = "federated" if weighting == "organ_aware" else weighting
         store = Store(folder / "server")
         with self.display.arm(self._label(label), steps=config.rounds * steps) as progress:
-            watcher = _Rounds(progress, total=config.rounds, steps=steps, deadline=self.deadline)
+            watcher = Rounds(progress, total=config.rounds, steps=steps, deadline=self.deadline)
             federate(
                 self.config.sim,
                 nodes=node_configs(
@@ -135,7 +135,7 @@ class Bench:
         receipts = store.receipts()
         taken = config.local_steps * self.config.training.batch
         images = taken * sum(len(line["contributors"]) for line in receipts)
-        return Trained(model=state.model, images=images, seconds=state.seconds, curve=_curve(receipts, images=taken))
+        return Trained(model=state.model, images=images, seconds=state.seconds, curve=curve_of(receipts, images=taken))
 
     def alone(self, site: str, folder: Path) -> Trained:
         """One hospital without the others: R H steps at B, organs by the mix of its own patients."""
@@ -200,7 +200,7 @@ class Bench:
         return f"{label}, seed {self.seed}" if len(self.config.training_seeds) > 1 else label
 
 
-class _Rounds:
+class Rounds:
     """Hands closed rounds to the display, and stops between two rounds when the time is up."""
 
     def __init__(self, progress: ArmProgress, *, total: int, steps: int, deadline: Deadline) -> None:
@@ -256,7 +256,7 @@ def benches_of(
     ]
 
 
-def _curve(receipts: list[dict[str, Any]], *, images: int) -> Curve:
+def curve_of(receipts: list[dict[str, Any]], *, images: int) -> Curve:
     """Each round's mean loss by the weights of the sites that reported one; an update took `images` images."""
     curve: Curve = []
     seen = 0

@@ -13,6 +13,7 @@ from core import config as configuration
 from core.errors import ConfigError
 from simulations.config import SimulationConfig
 from simulations.saved_run import SavedRun, Settings, flat
+from simulations.studies import PRETRAINING, study_named
 
 SHIPPED = Path(str(files("configs") / "simulation"))
 PLACES = ("runs", "data.cache")
@@ -36,7 +37,7 @@ def commands(run: SavedRun, *, base: Path | None) -> list[str]:
     """
     if run.settings is None:
         return []
-    found = [(path, overrides) for path in ([base] if base else sorted(SHIPPED.glob("*.yaml")))
+    found = [(path, overrides) for path in ([base] if base else shipped())
              if (overrides := _overrides(run.settings, path)) is not None]  # fmt: skip
     shown: PurePath
     if found:
@@ -47,6 +48,11 @@ def commands(run: SavedRun, *, base: Path | None) -> list[str]:
         shown, words = PurePath("config.yaml"), []
     line = shlex.join(["python", "simulations/run.py", "--config", str(shown), *words])
     return [line, f"{line} --resume"]
+
+
+def shipped() -> list[Path]:
+    """The configurations of pretraining that ship."""
+    return [path for path in sorted(SHIPPED.glob("*.yaml")) if study_named(path) == PRETRAINING]
 
 
 def _overrides(settings: Settings, base: Path) -> dict[str, Any] | None:

@@ -2,27 +2,17 @@
 
 python simulations/run.py [--config FILE] [--resume] [--minutes M] [--quick] [name=NAME] [key=value ...]
 
-A file with the key `study: label_efficiency` is a study (`simulations.label_efficiency`), any other a simulation.
+A file with the key `study` is of one of `simulations.studies`, any other a simulation of pretraining.
 """
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from core.errors import ConfigError
 from core.exits import told_errors
-from simulations.label_efficiency import STUDY
 
-QUICK = (
-    "federation.rounds=2",
-    "federation.local_steps=2",
-    "training.batch=4",
-    "evaluation.masks=1",
-    "evaluation.bootstrap=200",
-)
-"""What `--quick` changes; an override that is given wins."""
 DEMO = Path(str(files("configs") / "simulation" / "demo.yaml"))
 """The configuration when none is given."""
 
@@ -43,52 +33,27 @@ def command(
         list[str] | None, typer.Option(metavar="HOSPITAL", help="ask a quarantined hospital again, with --resume")
     ] = None,
 ) -> None:
-    """Pretrain one ultrasound encoder in a simulated federation, and compare it with its alternatives."""
-    options: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "minutes": minutes}
-    with told_errors():
-        if config is not None and holds_study(config):
-            _study(config, overrides or [], quick=quick, reinstate=reinstate, **options)
-        else:
-            chosen = [*(QUICK if quick else ()), *(overrides or [])]
-            _simulation(config or DEMO, chosen, reinstate=tuple(reinstate or ()), **options)
+    """Pretrain one ultrasound encoder in a simulated federation, and compare it with its alternatives.
 
-
-def _simulation(path: Path, overrides: list[str], **options: Any) -> None:
+    A configuration with a key `study` runs that study in place of pretraining.
+    """
     # Here, so that --help does not wait for torch.
     from rich.console import Console
 
-    from simulations.experiment import simulate
+    from simulations.studies import STUDIES, study_named
 
-    simulate(path=path, overrides=overrides, console=Console(), **options)
-
-
-def holds_study(path: Path) -> bool:
-    """Whether a file is that of a label-efficiency study, by its key `study`; raises ConfigError for an unknown word.
-
-    A file that cannot be read is nobody's study: who loads it says what is wrong.
-    """
-    import yaml  # here, so that --help is quick
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return False
-    if not isinstance(content, dict) or "study" not in content:
-        return False
-    if content["study"] != STUDY:
-        raise ConfigError(f"{path}: study {content['study']!r} is not known; there is {STUDY}")
-    return True
-
-
-def _study(path: Path, overrides: list[str], *, reinstate: list[str] | None, **options: Any) -> None:
-    # Here for the reason above.
-    from rich.console import Console
-
-    from simulations.label_efficiency.study import run_study
-
-    if reinstate:
-        raise ConfigError("--reinstate is for a federation; a study of fine-tuning has no hospital in quarantine")
-    run_study(path=path, overrides=overrides, console=Console(), **options)
+    path = config or DEMO
+    with told_errors():
+        STUDIES[study_named(path)](
+            path=path,
+            overrides=overrides or [],
+            quick=quick,
+            resume=resume,
+            overwrite=overwrite,
+            console=Console(),
+            reinstate=tuple(reinstate or ()),
+            minutes=minutes,
+        )
 
 
 def main() -> None:

@@ -20,13 +20,20 @@ from core.federation.tensors import Tensors
 from core.models.encoder import EncoderConfig
 from core.objectives.dual_mim import ObjectiveConfig
 from core.training.settings import TrainingConfig
+from core.training.task import Task, TuningConfig
 from server.study import FederationConfig, StudyConfig, make_plan
+from server.task_study import TaskPlan, TaskStudyConfig, make_task_plan
 
 settings.register_profile("calm", deadline=None)  # a busy machine makes no test fail
 settings.load_profile("calm")
 
 CASE_MIX = {"east": {"breast": 3, "kidney": 1, "liver": 2}, "north": {"breast": 1, "kidney": 2, "liver": 3}}
 """Patients by hospital and organ; every other patient has a second frame."""
+
+MASKED = {"east": 3, "north": 1, "west": 0}
+"""Patients with a mask, by hospital; each hospital has one patient more, who has none."""
+TASK_COUNTS = {site: {"lesion": patients} for site, patients in MASKED.items()}
+"""What the hospitals tell of the task `lesion`."""
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +147,68 @@ def trainer(hospital: Callable[..., Site], plan: Plan) -> Callable[..., Trainer]
 def with_federation(study: StudyConfig) -> Callable[..., StudyConfig]:
     """(field=value, ...) -> the study with these federation fields."""
     return lambda **changes: replace(study, federation=replace(study.federation, **changes))
+
+
+@pytest.fixture(scope="session")
+def masked_records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, ...]:
+    """Seven patients with one image of 20 x 24 pixels; four have a mask, of the bright square in it."""
+    folder = tmp_path_factory.mktemp("masked")
+    generator = np.random.default_rng(1)
+    made = []
+    for site, masked in MASKED.items():
+        for number in range(masked + 1):
+            pixels, inside = generator.integers(0, 120, (20, 24)), np.zeros((20, 24), np.uint8)
+            inside[4 + number : 12 + number, 6:16] = 255
+            pixels[inside > 0] += 100
+            image, mask = folder / f"{site}-{number}.png", folder / f"{site}-{number}-mask.png"
+            Image.fromarray(pixels.astype(np.uint8)).save(image)
+            Image.fromarray(inside).save(mask)
+            made.append(
+                Record(image=image, mask=mask if number < masked else None, organ="breast",
+                       patient=f"{site}-{number}", site=site, dataset="tiny")
+            )  # fmt: skip
+    return tuple(made)
+
+
+@pytest.fixture
+def task_node(masked_records: tuple[Record, ...], cache_folder: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """(name, key=value, ...) -> the node configuration of a hospital with the images of `masked_records`."""
+
+    def make(name: str, **changes: Any) -> dict[str, Any]:
+        folder = tmp_path / "task-sites" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_manifest([record for record in masked_records if record.site == name], folder / "manifest.csv")
+        values = {"site": name, "manifest": str(folder / "manifest.csv"), "folder": str(folder / "study"),
+                  "cache": str(cache_folder), "side": 20, "approval": "automatic"}  # fmt: skip
+        return {**values, **changes}
+
+    return make
+
+
+@pytest.fixture
+def task_study() -> TaskStudyConfig:
+    """Three rounds of two steps of fine-tuning a model of two blocks; change it with `tuned`."""
+    return TaskStudyConfig(
+        name="tuning",
+        seed=7,
+        encoder=EncoderConfig(size="custom", width=16, depth=2, heads=2, patch=4, side=16, channels=1),
+        task=Task(name="lesion", dataset="tiny", tuning=TuningConfig(batch=3, accelerator="cpu", last_blocks=1)),
+        federation=FederationConfig(rounds=3, local_steps=2, min_patients=1, min_sites=1),
+    )
+
+
+@pytest.fixture
+def tuned(task_study: TaskStudyConfig) -> Callable[..., TaskStudyConfig]:
+    """(field=value, ...) -> the study with these fields of the task's tuning."""
+
+    def make(**changes: Any) -> TaskStudyConfig:
+        task = task_study.task
+        return replace(task_study, task=replace(task, tuning=replace(task.tuning, **changes)))
+
+    return make
+
+
+@pytest.fixture
+def task_planned(task_study: TaskStudyConfig) -> TaskPlan:
+    """The plan of the two hospitals with labels, its first model, the encoder it starts from."""
+    return make_task_plan(task_study, TASK_COUNTS)

@@ -2,6 +2,18 @@
 
 A hospital approves a digest and runs nothing else. Whatever changes what is computed, who counts how much, or what
 leaves the building is in here, so that any change is a new digest: approved again.
+
+A plan is of pretraining, or with `task` of fine-tuning for one downstream task (`core.federation.task_section`). Then
+
+* `counts` are a site's labelled training patients of that task, and the weights their shares, w[k] = n[k] / sum n: the
+  head learns from labels alone, so a patient without one says nothing about it, and with this weight every labelled
+  patient counts alike, as in the pooled data. A site without a label is in neither; the section names it.
+* `tensors` are what is trained: the head, and of the encoder nothing, the last blocks with the norm, or all.
+* The encoder to start from travels once, with the plan. A site checks names, shapes, values and its digest, which is in
+  the section, keeps it, and puts each round's model on top of it. So what is frozen stays what the site approved,
+  whatever the server sends later, and costs no round a byte.
+
+A plan of pretraining has no `task` in its document, so that such plans keep the digests they had.
 """
 
 import hashlib
@@ -58,6 +70,8 @@ class Plan:
     """A round with fewer updates does not close."""
     tensors: Spec
     """Names and shapes that travel, all float32 on the way down."""
+    task: dict[str, Any] | None = None
+    """`core.federation.task_section.TaskSection`; None for pretraining."""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -93,8 +107,11 @@ class Plan:
 
     @cached_property
     def document(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, no NaN."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """Canonical JSON: sorted keys, no spaces, no NaN; without `task` where there is none."""
+        values = asdict(self)
+        if self.task is None:
+            del values["task"]
+        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property
     def digest(self) -> str:
@@ -114,8 +131,9 @@ def plan_from(document: str) -> Plan:
         version = values.get("schema_version", SCHEMA_VERSION) if isinstance(values, dict) else SCHEMA_VERSION
         if version != SCHEMA_VERSION:
             raise PlanError(f"plan: {_other_version(version)}")
-        if not isinstance(values, dict) or set(values) != known:
-            odd = sorted(set(values) ^ known)[:5] if isinstance(values, dict) else []
+        expected = known if isinstance(values, dict) and "task" in values else known - {"task"}
+        if not isinstance(values, dict) or set(values) != expected:
+            odd = sorted(set(values) ^ expected)[:5] if isinstance(values, dict) else []
             raise PlanError(f"plan: fields missing or unknown: {', '.join(odd)}; client and server versions differ")
         shapes = {name: tuple(int(n) for n in shape) for name, shape in values["tensors"].items()}
         return Plan(**{**values, "tensors": shapes})

@@ -20,6 +20,8 @@ from core.federation.update import Folded, Instruction, Skipped, Update
 
 COUNTS = "query.counts"
 """Message type: which organs, how many patients?"""
+LABELS = "query.labels"
+"""Message type: how many patients with a label of this task?"""
 PLAN = "query.plan"
 """Message type: do you approve this plan?"""
 TRAIN = "train.round"
@@ -126,9 +128,23 @@ def counts_from_records(records: RecordDict) -> tuple[str, dict[str, int]]:
     return site, {organ: int(patients) for organ, patients in sorted(counts.items())}
 
 
-def plan_to_records(document: str) -> RecordDict:
-    """A plan's canonical document."""
-    return RecordDict({"plan": ConfigRecord({"document": document})})
+def task_to_records(document: str) -> RecordDict:
+    """A task whose labelled patients are asked for."""
+    return RecordDict({"task": ConfigRecord({"document": document})})
+
+
+def task_from_records(records: RecordDict) -> str:
+    """The task's document; raises PlanError."""
+    try:
+        return _typed(dict(records.config_records["task"]), "document", str)
+    except (KeyError, TypeError) as error:
+        raise PlanError(f"the question for labels is malformed ({error})") from error
+
+
+def plan_to_records(document: str, *, start: Mapping[str, npt.NDArray[np.float32]] | None = None) -> RecordDict:
+    """A plan's canonical document, and for fine-tuning the encoder that it starts from."""
+    plan = ConfigRecord({"document": document})
+    return RecordDict({"plan": plan, "start": arrays_to_record(start)} if start else {"plan": plan})
 
 
 def plan_from_records(records: RecordDict) -> str:
@@ -137,6 +153,15 @@ def plan_from_records(records: RecordDict) -> str:
         return _typed(dict(records.config_records["plan"]), "document", str)
     except (KeyError, TypeError) as error:
         raise PlanError(f"the plan message is malformed ({error})") from error
+
+
+def start_from_records(records: RecordDict) -> dict[str, npt.NDArray[np.float32]]:
+    """The encoder that came with a plan, empty where none did; raises PlanError."""
+    try:
+        sent = _arrays(records, "start") if "start" in records.array_records else {}
+        return {name: value.astype(np.float32, copy=False) for name, value in sent.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise PlanError(f"the encoder that came with the plan is malformed ({error})") from error
 
 
 def approval_to_records(*, approved: bool, reason: str) -> RecordDict:

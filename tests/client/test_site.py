@@ -12,6 +12,8 @@ import pytest
 from client.site import Site, site_from
 from core.errors import ConfigError, DataError, PlanError
 from core.federation.plan import Plan, plan_from
+from core.training.task import Task
+from server.task_study import TaskPlan
 
 Hospital = Callable[..., Site]
 
@@ -171,3 +173,40 @@ def test_a_hospital_opens_nothing_before_it_is_asked(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match="nowhere"):
         site.counts()
+
+
+def test_patients_with_a_label_of_a_task_are_counted(task_node: Callable[..., dict[str, Any]]) -> None:
+    task = Task(name="lesion", dataset="tiny")
+    assert site_from(task_node("east")).labelled_counts(task) == {"lesion": 3}
+    assert site_from(task_node("west")).labelled_counts(task) == {"lesion": 0}
+    assert site_from(task_node("east")).labelled_counts(replace(task, dataset="other")) == {"lesion": 0}
+
+
+def test_a_plan_of_fine_tuning_needs_its_encoder_and_its_counts(
+    task_node: Callable[..., dict[str, Any]], task_planned: TaskPlan
+) -> None:
+    plan, _, start = task_planned
+    site = site_from(task_node("east"))
+    assert not site.consider(plan.document)[0]
+    approved, reason = site.consider(plan.document, start={**start, "extra": np.zeros(1, np.float32)})
+    assert (approved, reason) == (
+        False, "site east: the encoder to start from is refused: 1 tensors are not in the plan, first extra"
+    )  # fmt: skip
+    assert site.consider(plan.document, start=start) == (True, "")
+    assert set(site.start(plan)) == set(start)
+    counts = {**plan.counts, "east": {"lesion": 30}}
+    assert site.consider(forged(plan, counts=counts), start=start) == (
+        False, "site east: the plan's counts are not those this site disclosed"
+    )  # fmt: skip
+    assert site_from(task_node("west")).consider(plan.document, start=start) == (False, "site west is not in the plan")
+
+
+def test_a_listed_digest_covers_a_plan_of_fine_tuning(
+    task_node: Callable[..., dict[str, Any]], task_planned: TaskPlan
+) -> None:
+    plan, _, start = task_planned
+    site = site_from(task_node("east", approval="listed"))
+    assert "a person must approve it" in site.consider(plan.document, start=start)[1]
+    assert not (site.folder / "start.safetensors").exists()
+    allow(site, plan.digest)
+    assert site.consider(plan.document, start=start) == (True, "")

@@ -14,9 +14,11 @@ from client.app import client_app
 from core.errors import FederationPaused, UpdateRejected
 from core.federation import wire
 from core.federation.plan import Plan
+from core.federation.task_section import section_of, task_to_json
 from core.federation.tensors import Tensors, digest_of
 from core.federation.update import Instruction, Skipped, Update
 from server.channel import Channel
+from server.task_study import TaskPlan
 from simulations.grid import InProcessGrid
 
 Handler = Callable[[Message, Context], RecordDict]
@@ -234,3 +236,15 @@ def test_a_late_reply_that_is_unreadable_or_failed_is_only_late() -> None:
     assert late[1].round == 0
     assert isinstance(right[1], Update)
     assert (right[0], right[1].round) == ("a", 1)
+
+
+def test_hospitals_tell_who_has_a_label_and_only_those_asked_see_the_plan(
+    task_node: Callable[..., dict[str, Any]], task_planned: TaskPlan
+) -> None:
+    plan, _, start = task_planned
+    nodes = [task_node(site) for site in ("west", "north", "east")]
+    channel = Channel(InProcessGrid(client_app(), nodes), timeout=5.0)
+    told = channel.labelled(task_to_json(section_of(plan).task))
+    assert told == {"east": {"lesion": 3}, "north": {"lesion": 1}, "west": {"lesion": 0}}
+    answers = channel.approvals(plan.document, sites=plan.weights, start=start)
+    assert answers == {"east": (True, ""), "north": (True, "")}

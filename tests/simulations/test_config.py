@@ -21,8 +21,7 @@ from simulations.config import (
     SimulationConfig,
     TaskConfig,
 )
-
-ROOT = Path(__file__).parents[2]
+from simulations.reproduce import shipped
 
 
 def test_the_defaults_are_a_valid_run_of_every_arm() -> None:
@@ -32,7 +31,7 @@ def test_the_defaults_are_a_valid_run_of_every_arm() -> None:
     assert "federation:" in text
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "simulation").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.name)
 def test_the_files_that_ship_load(path: Path) -> None:
     config, _ = load(SimulationConfig, path=path, overrides=[])
     assert set(config.arms) == set(ARMS)

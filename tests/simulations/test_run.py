@@ -14,7 +14,6 @@ from rich.console import Console
 
 from core.errors import ConfigError
 from simulations.experiment import simulate
-from simulations.run import holds_study
 
 Make = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,12 +135,4 @@ def test_a_file_with_a_study_runs_it_and_an_unknown_study_is_refused(simulator: 
     assert "draws must lie in [2, 1000], got 0" in refused.stderr
     assert "--reinstate is for a federation" in simulator("--reinstate", "north", config=path).stderr
     path.write_text("study: labels\n")
-    assert "study 'labels' is not known; there is label_efficiency" in simulator(config=path).stderr
-
-
-@pytest.mark.parametrize("content", ["[", "- 1\n", "name: r\n", "\x00"])
-def test_a_file_that_is_no_study_is_left_to_the_simulation(content: str, tmp_path: Path) -> None:
-    path = tmp_path / "file.yaml"
-    path.write_text(content)
-    assert not holds_study(path)
-    assert not holds_study(tmp_path / "nowhere.yaml")
+    assert "study must be one of federated_finetune, label_efficiency, or left out" in simulator(config=path).stderr

@@ -17,7 +17,7 @@ OTHER: dict[str, Any] = {
     "local_steps": 3, "encoder": {"size": "base"}, "objective": {"mask_ratio": 0.5}, "augmentation": {"flip": 0.0},
     "training": {"batch": 5}, "weighting": "fedavg", "local_state": "reset", "totals": {"liver": 1},
     "unused": {"eye": 1}, "mix": {"liver": 1.0}, "server": {"name": "fedadam"}, "codec": "bf16", "norm_bound": 1e9,
-    "min_sites": 2, "tensors": {"a": (1,)},
+    "min_sites": 2, "tensors": {"a": (1,)}, "task": {"task": 1},
 }  # fmt: skip
 
 
@@ -30,6 +30,11 @@ def test_a_plan_comes_back_from_its_document(plan: Plan) -> None:
     assert plan_from(plan.document) == plan
     assert plan_from(plan.document).digest == plan.digest
     assert len(plan.digest) == 64
+
+
+def test_a_plan_of_pretraining_says_nothing_of_tasks_so_its_digest_is_that_of_older_code(plan: Plan) -> None:
+    assert plan.task is None
+    assert "task" not in json.loads(plan.document)
 
 
 def test_layout_and_order_of_a_document_change_no_digest(plan: Plan) -> None:

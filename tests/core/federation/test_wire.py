@@ -301,3 +301,24 @@ def test_only_true_is_an_approval(approved: Any) -> None:
 def test_an_array_is_stored_as_flower_itself_stores_it(shape: tuple[int, ...], dtype: type) -> None:
     value = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
     assert wire.arrays_to_record({"a": value})["a"] == Array(value)
+
+
+def test_a_plan_and_the_encoder_it_starts_from_come_back() -> None:
+    records = wire.plan_to_records("{}", start={"a": ARRAYS["a"], "b": ARRAYS["b"]})
+    assert wire.plan_from_records(records) == "{}"
+    assert digest_of(wire.start_from_records(records)) == digest_of({"a": ARRAYS["a"], "b": ARRAYS["b"]})
+    assert wire.start_from_records(wire.plan_to_records("{}")) == {}
+
+
+def test_a_malformed_encoder_is_a_plan_error() -> None:
+    records = wire.plan_to_records("{}")
+    records["start"] = ArrayRecord({"a": Array("float32", (2,), "numpy.ndarray", b"nothing")})
+    with pytest.raises(PlanError, match="the encoder that came with the plan is malformed"):
+        wire.start_from_records(records)
+
+
+def test_a_question_for_labels_comes_back_or_is_a_plan_error() -> None:
+    assert wire.task_from_records(wire.task_to_records('{"name":"t"}')) == '{"name":"t"}'
+    for records in (RecordDict(), RecordDict({"task": ConfigRecord({"document": 3})})):
+        with pytest.raises(PlanError, match="the question for labels is malformed"):
+            wire.task_from_records(records)

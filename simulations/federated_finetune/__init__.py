@@ -1,0 +1,1 @@
+"""Federated fine-tuning for one task, beside each hospital alone and the pooled labels."""
