@@ -53,6 +53,11 @@ class Steps:
     tried: tuple[Tried, ...]
     note: str = ""
 
+    @property
+    def state(self) -> str:
+        """Whether the rule was met, in words."""
+        return {True: "twice as many gain no more", False: "not converged", None: self.note}[self.converged]
+
     def document(self) -> dict[str, Any]:
         """As JSON."""
         told = {"steps": self.steps, "converged": self.converged, "note": self.note}
@@ -70,7 +75,10 @@ def find_steps(bench: Bench, digests: Mapping[str, str], compute: Compute) -> di
     limit = bench.config.convergence.max_doublings
     own = {name: task.tuning.steps for name, task in bench.tasks.items()}
     if not limit:
-        return {task: Steps(steps=steps, converged=None, tried=(), note="not asked") for task, steps in own.items()}
+        return {
+            task: Steps(steps=steps, converged=None, tried=(), note="as given, convergence not asked")
+            for task, steps in own.items()
+        }
     tried: dict[str, list[Tried]] = {task: [] for task in own}
     found: dict[str, Steps] = {}
     for doublings in range(limit + 1):

@@ -166,5 +166,4 @@ def _steps_told(found: Steps) -> str:
         for one in found.tried
         if one.score is not None
     )
-    state = {True: "twice as many change nothing", False: "not converged", None: "not asked"}[found.converged]
-    return f"{found.steps}, {state}" + (f"; validation score of random weights at {tried}" if tried else "")
+    return f"{found.steps}, {found.state}" + (f"; validation score of random weights at {tried}" if tried else "")

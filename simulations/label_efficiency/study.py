@@ -103,7 +103,7 @@ def _compute(
     with cells_of(bench.folder, processes=bench.config.processes, display=display, deadline=deadline) as cells:
         steps = find_steps(bench, digests, lambda jobs: cells.run(jobs, what="steps until converged"))
         for task, found in steps.items():
-            display.say(f"{task}: {found.steps} steps{'' if found.converged else ', not converged'}")
+            display.say(f"{task}: {found.steps} steps, {found.state}")
         _adopt(bench, digests, steps)
         chosen = choose_hospitals(bench, digests, steps, lambda jobs: cells.run(jobs, what="choosing hospitals"))
         jobs = list(grid_jobs(bench, digests, steps, chosen))
