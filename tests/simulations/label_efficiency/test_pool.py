@@ -54,7 +54,7 @@ def test_processes_give_the_bits_of_one_after_the_other(run: Run) -> None:
 
 
 def test_a_killed_study_goes_on_without_touching_its_finished_cells(study_file: Path, pretrained: Path) -> None:
-    arguments = [f"pretraining.run={pretrained}", "name=k", "arms=[random_init,federated]", "processes=2"]
+    arguments = [f"pretraining.run={pretrained}", "name=k", "arms=[random_init,federated]"]
     command = [sys.executable, "simulations/run.py", "--config", str(study_file), *arguments]
     folder = study_file.parent / "runs" / "k"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
