@@ -21,6 +21,8 @@ from core.security.names import check_name
 
 LEAST_DAYS = 365
 """Hospitals must be able to answer for a year back (CNIL asks for 6 to 12 months)."""
+START = 512
+"""Bytes at the beginning by which a log is recognized: more than the hash of its first record."""
 Clock = Callable[[], datetime]
 
 
@@ -51,7 +53,7 @@ class AuditLog:
         self.path = path
         self._names = {"study": check_name(study, what="study"), "owner": check_name(owner, what="owner")}
         self._clock = clock
-        self._inode = -1
+        self._start = b""
         self._walk = Walk()
         with locked(path):
             self._catch_up()
@@ -130,18 +132,22 @@ class AuditLog:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise self._unwritable(error) from error
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(handle)
+            raise SecurityError(f"{self.path}: no plain file; move it away")
         with os.fdopen(handle, "r+b") as file:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise SecurityError(f"{self.path}: no plain file; move it away")
-            walk = self._walk if found.st_ino == self._inode else Walk()
+            # A pruned log begins with another record; its inode may be one that was used before.
+            walk = self._walk if file.read(len(self._start)) == self._start else Walk()
+            file.seek(0)
+            start = file.read(START)
             file.seek(walk.size)
             self._read(walk, file.read(), size=found.st_size)
             torn = found.st_size - walk.size
             if torn:
                 file.truncate(walk.size)
                 os.fsync(handle)
-        self._walk, self._inode = walk, found.st_ino
+        self._walk, self._start = walk, start[: walk.size]
         if walk.head == NOTHING:
             self._write("opened", self._names)
             sync_folder(self.path.parent)
@@ -151,16 +157,16 @@ class AuditLog:
     def _read(self, walk: Walk, content: bytes, *, size: int) -> None:
         """Follow the chain through `content`; the log may have grown, or been pruned by another process."""
         if size < walk.size:
-            raise self._broken(walk.head.length, "the log became shorter while it was in use")
+            raise self._broken(walk.head.length, "the log was cut or exchanged while it was in use")
         if problem := walk.follow(content):
             raise self._broken(walk.head.length, problem)
         if problem := walk.start_problem():
-            raise self._broken(walk.first.length, problem)
+            raise self._broken(0, problem)
         if walk.names not in (None, self._names):
             raise SecurityError(f"{self.path}: the log of {walk.names}, not of {self._names}; move it away")
         before = self._walk.head
         if walk.head.length < before.length or walk.hashes.get(before.length, before.hash) != before.hash:
-            raise self._broken(walk.head.length, "the log was exchanged while it was in use")
+            raise self._broken(walk.head.length, "the log was cut or exchanged while it was in use")
 
     def _write(self, event: str, fields: Mapping[str, object]) -> None:
         """Append and flush; on failure the file is as before."""

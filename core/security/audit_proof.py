@@ -97,7 +97,7 @@ def verify_content(content: bytes, *, heads: Iterable[Countersigned] = ()) -> Ve
     problem = walk.follow(content)
     bad = walk.head.length if problem else None
     if not problem and (problem := walk.start_problem()):
-        bad = walk.first.length
+        bad = 0
     listed = sorted(heads, key=lambda one: (one.head.length, one.round))
     vouched, against = _against(walk, listed, complete=not problem)
     # An earlier record that no receipt knows counts before a later one that does not chain.

@@ -118,8 +118,8 @@ def _follows(receipt: dict[str, Any], line: str, known: Sequence[str]) -> None:
         if other["round"] == number and earlier != line:
             raise SecurityError(
                 f"receipt of round {number}: another one was signed for this round before "
-                f"({line_digest(earlier)[:12]}, now {digest[:12]}); the consortium showed two results: stop, and compare "
-                "with another hospital"
+                f"({line_digest(earlier)[:12]}, now {digest[:12]}); the consortium showed two results: stop, and "
+                "compare with another hospital"
             )
         before = other["round"] == number - 1 and receipt["previous"] != line_digest(earlier)
         after = other["round"] == number + 1 and other["previous"] != digest

@@ -72,7 +72,7 @@ def server_problems(
     if not wrong and not _trusted(leaf, shown_chain[1:], authorities, host=host, moment=moment):
         found.append(
             f"{what} was issued by {shown(leaf.issuer.rfc4514_string())}, not by the study's authority; something "
-            "between opens the connection (a proxy or antivirus that inspects TLS: ask for an exception for this host), "
+            "between opens the connection (a proxy or antivirus inspects TLS: ask for an exception for this host), "
             "or the consortium has a new authority: compare its fingerprint by telephone"
         )
     return found
