@@ -43,13 +43,15 @@ class Walk:
 
     def step(self, line: bytes) -> Record:
         """Take one line, without its newline; raises SecurityError when it does not follow."""
+        before = self._before(line) if self.size == 0 else self.head
+        record, after = decode(line, before)
+        self._note(record)
+        self.head = after
         if self.size == 0:
-            self._begin(line)
-        record, self.head = decode(line, self.head)
+            self.first = before
+            self.hashes[before.length] = before.hash
         self.size += len(line) + 1
         self.hashes[self.head.length] = self.head.hash
-        if record.event in ("opened", "pruned"):
-            self._note(record)
         return record
 
     def start_problem(self) -> str:
@@ -58,25 +60,23 @@ class Walk:
             return ""
         return f"records 0 to {self.first.length - 1} are missing, and the log does not say that they were pruned"
 
-    def _begin(self, line: bytes) -> None:
-        """Set the head before the first line from what the line itself says; `decode` then checks all of it."""
-        number, previous = _claims(line)
-        self.first = self.head = Head(number, previous) if number else NOTHING
-        self.hashes[self.first.length] = self.first.hash
+    @staticmethod
+    def _before(line: bytes) -> Head:
+        """The head before a log's first line, from what the line itself says; `decode` then checks all of it."""
+        body = parse(line, what="the record")
+        number, previous = body.get("number"), body.get("previous")
+        late = type(number) is int and number > 0 and isinstance(previous, str)
+        return Head(number, previous) if late else NOTHING  # type: ignore[arg-type]  # the line before has told both
 
     def _note(self, record: Record) -> None:
+        """Take what a record says about the log itself; raises SecurityError when it cannot be so."""
+        if (record.event == "opened") != (record.number == 0):
+            raise SecurityError("a log is opened by its record 0 and by no other")
+        if record.event not in ("opened", "pruned"):
+            return
         names = {"study": str(record.fields.get("study")), "owner": str(record.fields.get("owner"))}
-        if record.event == "opened" and record.number != 0:
-            raise SecurityError("it opens a log that is open already")
         if self.names not in (None, names):
             raise SecurityError("it is of another study or owner than the records before it")
         self.names = names
         if record.event == "pruned":
             self.pruned.add(Head(record.fields.get("length", 0), record.fields.get("hash", "")))
-
-
-def _claims(line: bytes) -> tuple[int, str]:
-    """Number and previous hash as a first line states them."""
-    body = parse(line, what="the record")
-    number, previous = body.get("number"), body.get("previous")
-    return (number, previous) if type(number) is int and isinstance(previous, str) else (0, NOTHING.hash)

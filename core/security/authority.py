@@ -21,12 +21,13 @@ from core.security.certificates import (
     CONSORTIUM_PURPOSE,
     NODE_KEY,
     SITE_PURPOSE,
+    authority_fingerprint,
     certificate_pem,
     date_problems,
     read_certificate,
 )
 from core.security.enrolment import Request
-from core.security.keys import PublicKey, fingerprint, load_tls_key, make_node_key, public_der, write_private
+from core.security.keys import PublicKey, load_tls_key, make_node_key, public_der, write_private
 from core.security.names import check_name, shown
 
 AUTHORITY_DAYS = 3650
@@ -46,7 +47,7 @@ class Authority:
     @property
     def fingerprint(self) -> str:
         """Of the authority's public key, grouped for reading aloud: what a hospital compares before it trusts."""
-        return fingerprint(self.key.public_key())
+        return authority_fingerprint(self.certificate)
 
     def save(self, folder: Path) -> None:
         """Write key (0600) and certificate; raises SecurityError when there is an authority already."""

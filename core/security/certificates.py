@@ -155,7 +155,7 @@ def chain_problems(
     """Why a certificate is not one of these authorities' now; one sentence each."""
     issuer = next((one for one in authorities if _issued(one, certificate)), None)
     if issuer is None:
-        trusted = "; ".join(fingerprint(_authority_key(one)) for one in authorities) or "none"
+        trusted = "; ".join(authority_fingerprint(one) for one in authorities) or "none"
         yield (
             f"{what} was not issued by an authority that is trusted here (trusted: {trusted}), but in the name of "
             f"{shown(certificate.issuer.rfc4514_string())}; compare the authority's fingerprint with the consortium by "
@@ -243,6 +243,11 @@ def _other_key(what: str, kind: str, certified: ec.EllipticCurvePublicKey | ed25
         f"{what} certifies another {kind} key ({key_digest(certified)[:12]}) than the one in use "
         f"({key_digest(used)[:12]}); put back the key that was enrolled, or enrol the new one"
     )
+
+
+def authority_fingerprint(certificate: x509.Certificate) -> str:
+    """Of an authority's public key, for reading aloud: what a hospital compares before it trusts; or SecurityError."""
+    return fingerprint(_authority_key(certificate))
 
 
 def _authority_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:

@@ -238,6 +238,21 @@ def test_old_records_go_and_the_log_says_so(tmp_path: Path) -> None:
     assert log.append("stopped").length == head.length + 4
 
 
+def test_a_kill_between_the_note_and_the_cut_costs_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    log = aged(tmp_path, clock, 4)
+    clock.now = START + timedelta(days=365 + 2)
+    before = lines(tmp_path)
+    assert log.prune(days=365, provable=log.head()) == 3
+    note = lines(tmp_path)[-1]
+    log.path.write_bytes(b"".join([*before, note]))  # noted and not yet cut
+    assert verify_log(log.path).intact
+    again = open_log(tmp_path, clock=clock)
+    assert again.prune(days=365, provable=again.head()) == 3
+    found = verify_log(log.path)
+    assert (found.intact, found.first, found.head.length) == (True, 3, len(before) + 2)
+
+
 def test_nothing_young_or_unvouched_goes(tmp_path: Path) -> None:
     clock = Clock()
     log = aged(tmp_path, clock, 10)

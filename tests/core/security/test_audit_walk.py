@@ -65,10 +65,21 @@ def test_a_log_that_begins_late_must_say_that_it_was_pruned() -> None:
         assert (other.start_problem() == "") == ((length, digest) == heads[2])
 
 
+def test_a_first_record_that_lies_about_its_number_is_record_0() -> None:
+    lines, _ = log(2)
+    walk = Walk()
+    assert "it was edited" in walk.follow(lines[0].replace(b'"number":0', b'"number":1') + lines[1])
+    assert (walk.first, walk.head) == (NOTHING, NOTHING)
+
+
 def test_a_second_opening_or_another_owner_is_a_problem() -> None:
     lines, heads = log(1)
     again, _ = encode(heads[1], time=TIME, event="opened", fields={"study": "heart", "owner": "north"})
-    assert "opens a log that is open already" in Walk().follow(lines[0] + again)
+    assert "opened by its record 0 and by no other" in Walk().follow(lines[0] + again)
+    unopened, _ = encode(NOTHING, time=TIME, event="mended", fields={"bytes": 1})
+    walk = Walk()
+    assert "opened by its record 0 and by no other" in walk.follow(unopened)
+    assert walk.head == NOTHING
     note = {"study": "heart", "owner": "south", "length": 0, "hash": "0" * 64, "days": 365}
     foreign, _ = encode(heads[1], time=TIME, event="pruned", fields=note)
     assert "another study or owner" in Walk().follow(lines[0] + foreign)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from core.errors import SecurityError
 from core.security.authority import Authority, issue_consortium, issue_site, issue_tls, make_authority
 from core.security.certificates import (
+    authority_fingerprint,
     certificate_pem,
     newest,
     parse_certificate,
@@ -20,7 +21,7 @@ from core.security.certificates import (
     verify_consortium,
     verify_site,
 )
-from core.security.keys import make_node_key, make_signing_key
+from core.security.keys import fingerprint, make_node_key, make_signing_key
 
 
 def problems(certificate: x509.Certificate, *, trusted: Any, now: datetime | None, **changes: Any) -> list[str]:
@@ -180,6 +181,12 @@ def test_a_certificate_that_names_a_path_names_no_site(now: datetime) -> None:
     )  # fmt: skip
     with pytest.raises(SecurityError, match="names no site"):
         site_named_by(certificate)
+
+
+def test_an_authoritys_fingerprint_is_that_of_its_key(authority: Any, north: Any, now: datetime) -> None:
+    assert authority_fingerprint(authority.certificate) == fingerprint(authority.key.public_key())
+    with pytest.raises(SecurityError, match="is not on an elliptic curve"):
+        authority_fingerprint(issue_site(authority, north.request(), now=now))
 
 
 def test_the_newest_of_two_is_the_one_that_ends_last(authority: Any, north: Any, now: datetime) -> None:
