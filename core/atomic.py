@@ -8,15 +8,21 @@ TEMPORARY = ".part"
 """Ends the name of a file that is still being written."""
 
 
-def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
+def write_atomically(path: Path, *parts: bytes | memoryview, mode: int = 0o666) -> None:
     """Write the parts beside `path`, sync, rename, sync the folder: a kill leaves the old file or the new one.
+
+    Args:
+        path: The file; its folder is there.
+        parts: Its content, one after the other.
+        mode: Permissions of the file from its first byte on, less what the process's umask takes away.
 
     Raises:
         OSError: The disk is full or the folder not writable; what was written so far is removed.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
-        with unfinished.open("wb") as file:
+        unfinished.unlink(missing_ok=True)
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             for part in parts:
                 file.write(part)
             file.flush()

@@ -10,7 +10,8 @@ UsfmError                 exit code 1
 ├── FederationPaused      7   too few sites to close a round
 ├── CheckpointError       8   a saved file that is damaged or of another run
 ├── RunExists             9   a run folder that would be overwritten
-└── TimeIsUp             10   the time that was given is spent; what was done is saved
+├── TimeIsUp             10   the time that was given is spent; what was done is saved
+└── SecurityError        11   a key, certificate, signature, registry or audit log that cannot be trusted
 ```
 
 A message is one sentence that names the place and the remedy. Where several things are wrong, all are listed.
@@ -95,3 +96,9 @@ class TimeIsUp(UsfmError):
     """The minutes that a run was given are spent; its state is saved and `--resume` goes on from it."""
 
     exit_code = 10
+
+
+class SecurityError(_Listed):
+    """A key, a certificate, a signature, the registry or an audit log that cannot be trusted."""
+
+    exit_code = 11

@@ -14,7 +14,7 @@ from core.data.organs import UNKNOWN
 from core.data.phantom import build_phantom
 from core.data.splits import split_patients
 from core.errors import DataError
-from core.federation.wire import SITE_NAME
+from core.security.names import SITE_NAME
 from core.seeding import derive
 from simulations.config import DataConfig, SimulationConfig
 from simulations.grid import NodeConfig

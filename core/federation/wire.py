@@ -5,7 +5,6 @@ missing, of another type or too long is an UpdateRejected (server side) or a Pla
 """
 
 import math
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
@@ -17,6 +16,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from core.errors import PlanError, UpdateRejected
 from core.federation.update import Folded, Instruction, Skipped, Update
+from core.security.names import SITE_NAME
 
 COUNTS = "query.counts"
 """Message type: which organs, how many patients?"""
@@ -27,7 +27,6 @@ PLAN = "query.plan"
 TRAIN = "train.round"
 """Message type: train one round."""
 
-SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MAX_PATIENTS = 100_000_000
 LONGEST_HEADER = 4096
 """Bytes of an NPY header; an honest one has 128."""

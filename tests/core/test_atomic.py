@@ -1,5 +1,6 @@
 """A file is there whole or not at all."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -21,6 +22,15 @@ def test_content_replaces_what_was_there(tmp_path: Path) -> None:
 def test_parts_are_written_one_after_the_other(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a", b"head", memoryview(b"body"), b"")
     assert (tmp_path / "a").read_bytes() == b"headbody"
+
+
+def test_a_secret_is_nobody_elses_even_where_a_killed_process_left_a_file_for_all(tmp_path: Path) -> None:
+    left = tmp_path / f".key.{os.getpid()}.part"
+    left.write_bytes(b"old")
+    left.chmod(0o666)
+    write_atomically(tmp_path / "key", b"secret", mode=0o600)
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [tmp_path / "key"]
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
