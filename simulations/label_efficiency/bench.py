@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import config as configuration
-from core.data.labelled import Labelled, labelled_images
+from core.data.labelled import Labelled, labelled_images, labelled_rows
 from core.errors import ConfigError
 from core.evaluation.label_efficiency.budgets import Undefined, nested_budgets
 from core.seeding import derive
@@ -37,6 +38,8 @@ class TaskData:
     train: Labelled
     validation: Labelled
     test: Labelled
+    spacing_N2: NDArray[np.float64]
+    """Millimetres a pixel of the test images as cached (down, across); NaN where the manifest does not say."""
     strata: dict[str, str]
     """Labelled training patient to the class (classification) or label that budgets hold in proportion."""
 
@@ -79,9 +82,14 @@ class Bench:
         return derive(self.config.seed, STUDY_FILE, *path)
 
     def _data(self, task: Task) -> TaskData:
-        parts = {split: labelled_images(task, self.prepared.manifest, self.prepared.cache, self.prepared.rows(split))
-                 for split in SPLITS}  # fmt: skip
-        return TaskData(task=task, **parts, strata=self._strata(task, parts["train"]))
+        manifest, cache, rows = self.prepared.manifest, self.prepared.cache, self.prepared.rows
+        parts = {split: labelled_images(task, manifest, cache, rows(split)) for split in SPLITS}
+        return TaskData(
+            task=task,
+            **parts,
+            spacing_N2=cache.spacing(labelled_rows(task, manifest, cache, rows("test"))),
+            strata=self._strata(task, parts["train"]),
+        )
 
     def _strata(self, task: Task, train: Labelled) -> dict[str, str]:
         """Each patient's class or label; of several the most frequent, then the first by name."""
@@ -165,6 +173,8 @@ def _tasks(config: LabelEfficiencyConfig) -> tuple[dict[str, Task], dict[str, st
             problems += [f"tasks.{name}: {problem}" for problem in error.problems]
     problems += [f"tasks.{name}: tuning.patience must be 0 here, since every arm gets the same steps"
                  for name, task in tasks.items() if task.tuning.patience]  # fmt: skip
+    problems += [f"tasks.{name}.core: an enhancement's decibels cannot be added to scores from 0 to 1; leave core out"
+                 for name, task in tasks.items() if task.kind == "enhancement" and config.tasks[name].core]  # fmt: skip
     if problems:
         raise ConfigError(problems)
     return tasks, texts
