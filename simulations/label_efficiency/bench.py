@@ -2,7 +2,6 @@
 
 import functools
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from core import config as configuration
 from core.data.labelled import Labelled, labelled_images, labelled_rows
 from core.errors import ConfigError
-from core.evaluation.label_efficiency.budgets import Undefined, nested_budgets
+from core.evaluation.label_efficiency.budgets import Undefined, nested_budgets, strata_of
 from core.seeding import derive
 from core.training.task import Task
 from simulations.config import SimulationConfig
@@ -92,17 +91,14 @@ class Bench:
         )
 
     def _strata(self, task: Task, train: Labelled) -> dict[str, str]:
-        """Each patient's class or label; of several the most frequent, then the first by name."""
-        seen: dict[str, Counter[str]] = {str(patient): Counter() for patient in np.unique(train.patients_N)}
+        """Each patient's class or label."""
+        patients = train.patients_N.tolist()
         if train.labels_N is not None:
-            for patient, number in zip(train.patients_N, train.labels_N, strict=True):
-                seen[str(patient)][task.classes[number]] += 1
-        else:
-            for row in self.prepared.rows("train"):
-                record = self.prepared.manifest.records[row]
-                if record.patient in seen and task.dataset in ("", record.dataset):
-                    seen[record.patient][record.label] += 1
-        return {patient: min(own, key=lambda name: (-own[name], name)) for patient, own in seen.items()}
+            return strata_of(zip(patients, (task.classes[number] for number in train.labels_N), strict=True))
+        records = [self.prepared.manifest.records[row] for row in self.prepared.rows("train")]
+        held = set(patients)
+        return strata_of((record.patient, record.label) for record in records
+                         if record.patient in held and task.dataset in ("", record.dataset))  # fmt: skip
 
 
 def open_bench(config: LabelEfficiencyConfig, text: str, *, folder: Path, progress: Progress) -> Bench:
