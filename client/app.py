@@ -1,7 +1,7 @@
 """The hospital's Flower app: decode, call, encode; no mathematics.
 
-Paper trail of one message: `query.counts` discloses patients by organ, `query.labels` those with a label of a task,
-`query.plan` asks for approval, `train.round` trains and answers with an update.
+Paper trail of one message: `query.counts` discloses patients by organ, `query.labels` those with a label of a task that
+is allowed, `query.plan` asks for approval, `train.round` trains and answers with an update.
 """
 
 from flwr.app import Context, Message, RecordDict
@@ -33,7 +33,7 @@ def client_app(*, on_step: OnStep | None = None, kind: type[Pretraining] = Pretr
     @application.query("labels")
     def labels(message: Message, context: Context) -> Message:
         site, task = trainer(context).site, task_from_json(wire.task_from_records(message.content))
-        return _reply(message, wire.counts_to_records(site.name, site.labelled_counts(task)))
+        return _reply(message, wire.counts_to_records(site.name, site.disclosed(task)))
 
     @application.query("plan")
     def plan(message: Message, context: Context) -> Message:

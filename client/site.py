@@ -1,5 +1,6 @@
 """A hospital as the federation sees it: its name, its data, its folder, what it allows."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -12,12 +13,12 @@ import numpy as np
 
 from core.data.augmentation import AugmentationConfig
 from core.data.cache import ImageCache, open_cache
-from core.data.labelled import Labelled, labelled_images
+from core.data.labelled import Labelled, labelled_images, labelled_rows
 from core.data.manifest import Manifest, load_manifest
 from core.data.sampling import OrganSampler
 from core.errors import ConfigError, PlanError
 from core.federation.plan import Plan, plan_from
-from core.federation.task_section import planned_model, section_of, start_problems
+from core.federation.task_section import planned_model, section_of, start_problems, task_to_json
 from core.federation.tensors import Tensors
 from core.files import load_tensors, save_tensors, write_text
 from core.training.source import Source
@@ -31,7 +32,7 @@ class Site:
     """One hospital, built from its node configuration (`site_from`).
 
     `approval` is `automatic` in a simulation, where one person plays everybody, and `listed` otherwise: then only a
-    digest that stands in `approved.json` runs.
+    plan whose digest stands in `approved.json` runs, and only a task whose digest does is told how many have its label.
     """
 
     name: str
@@ -64,8 +65,23 @@ class Site:
         return labelled_images(task, self.manifest, self.cache, range(len(self.manifest.records)))
 
     def labelled_counts(self, task: Task) -> dict[str, int]:
-        """Patients with a label of the task, under its name; disclosed as `counts` are."""
-        return {task.name: len(set(self.labelled(task).patients_N.tolist()))}
+        """Patients with a label of the task, under its name."""
+        records = self.manifest.records
+        rows_N = labelled_rows(task, self.manifest, self.cache, range(len(records)))
+        return {task.name: len({records[row].patient for row in rows_N})}
+
+    def disclosed(self, task: Task) -> dict[str, int]:
+        """`labelled_counts`, for a consortium that asks.
+
+        A task may ask for any value of a column, so where plans must be listed its digest must be too, or PlanError.
+        """
+        digest = hashlib.sha256(task_to_json(task).encode()).hexdigest()
+        if self.approval != "automatic" and digest not in self._approved():
+            raise PlanError(
+                f"counting labels of task {task.name}, digest {digest}, is not on the allow-list of site {self.name}; "
+                "a person must allow it"
+            )
+        return self.labelled_counts(task)
 
     def source(self, plan: Plan) -> Source:
         """The training stream that the plan gives this site."""
@@ -92,10 +108,10 @@ class Site:
         plan = plan_from(document)
         if self.name not in plan.weights:
             return False, f"site {self.name} is not in the plan"
+        if reason := self._forbidden(plan):  # before counts are compared, which would tell a guess from the truth
+            return False, reason
         if plan.counts[self.name] != self._counts_for(plan):
             return False, f"site {self.name}: the plan's counts are not those this site disclosed"
-        if reason := self._forbidden(plan):
-            return False, reason
         if plan.task is not None:
             if problems := start_problems(plan, start or {}):
                 return False, f"site {self.name}: the encoder to start from is refused: {'; '.join(problems[:3])}"

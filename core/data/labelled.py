@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.cache import ImageCache
-from core.data.manifest import Manifest
+from core.data.manifest import Manifest, Record
 from core.errors import DataError
 from core.training.task import Task
 
@@ -61,26 +61,31 @@ class Labelled:
         return self.at(np.isin(self.patients_N, list(patients)))
 
 
-def labelled_images(task: Task, manifest: Manifest, cache: ImageCache, rows: Sequence[int]) -> Labelled:
-    """Those of the manifest's rows that the task is about; a row without its label or mask is left out.
+def labelled_rows(task: Task, manifest: Manifest, cache: ImageCache, rows: Sequence[int]) -> NDArray[np.int64]:
+    """Those of the manifest's rows that the task is about, (N,); a row without its label or mask is left out.
 
     For enhancement every image of the task's data set and organ counts: the image itself is what is to be restored.
     """
-    number = {word: position for position, words in enumerate(task.classes) for word in words.split("|")}
-    kept, labels = [], []
+    number = _numbers(task)
+    kept = []
     for row in rows:
         record = manifest.records[row]
-        value = record.label if task.column == "label" else record.organ
         if task.dataset not in ("", record.dataset) or task.organ not in ("", record.organ):
             continue
-        if task.kind == "classification" and value not in number:
+        if task.kind == "classification" and _value(task, record) not in number:
             continue
         if task.kind == "segmentation" and not cache.has_mask(row):
             continue
         kept.append(row)
-        labels.append(number.get(value, -1))
-    rows_N = np.array(kept, dtype=np.int64)
-    records = [manifest.records[row] for row in kept]
+    return np.array(kept, dtype=np.int64)
+
+
+def labelled_images(task: Task, manifest: Manifest, cache: ImageCache, rows: Sequence[int]) -> Labelled:
+    """The images of `labelled_rows`, with what the task predicts for each."""
+    rows_N = labelled_rows(task, manifest, cache, rows)
+    records = [manifest.records[row] for row in rows_N]
+    number = _numbers(task)
+    labels = [number.get(_value(task, record), -1) for record in records]
     return Labelled(
         images_NSS=cache.images(rows_N),
         patients_N=np.array([record.patient for record in records], dtype=np.str_),
@@ -88,6 +93,15 @@ def labelled_images(task: Task, manifest: Manifest, cache: ImageCache, rows: Seq
         masks_NSS=cache.masks(rows_N) if task.kind == "segmentation" else None,
         labels_N=np.array(labels, dtype=np.int64) if task.kind == "classification" else None,
     )
+
+
+def _numbers(task: Task) -> dict[str, int]:
+    """Word of the task's column to the number of its class."""
+    return {word: position for position, words in enumerate(task.classes) for word in words.split("|")}
+
+
+def _value(task: Task, record: Record) -> str:
+    return record.label if task.column == "label" else record.organ
 
 
 def _name(image: Path, folder: Path) -> str:

@@ -41,7 +41,7 @@ def metrics_of(bench: TaskBench, results: Results, *, source: str) -> dict[str, 
     options = {"seed": config.seed, "draws": config.bootstrap}
     compared = {"federated_minus_local_mean": MEAN, "federated_minus_centralized": reference}
     store = Store(bench.arms / "federated" / "server")
-    state, receipts = store.load(plan_digest=plan.digest), store.receipts()
+    state = store.load(plan_digest=plan.digest)
     assert state is not None
     return {
         "schema_version": SCHEMA_VERSION,
@@ -62,7 +62,7 @@ def metrics_of(bench: TaskBench, results: Results, *, source: str) -> dict[str, 
         },
         "rounds": plan.rounds,
         "local_steps": plan.local_steps,
-        "complete": all(len(line["contributors"]) == len(plan.weights) for line in receipts),
+        "complete": complete(bench),
         "bytes": {"up": state.bytes_up, "down": state.bytes_down},
         "plan": plan.digest,
         "final_hash": state.digest,
@@ -92,6 +92,14 @@ def write_outputs(folder: Path, bench: TaskBench, results: Results, *, source: s
     write_text(folder / "table.md", "\n".join(markdown(metrics)) + "\n")
     write_json(folder / "metrics.json", metrics)  # last: a run that has it has ended
     return metrics
+
+
+def complete(bench: TaskBench) -> bool:
+    """Whether every hospital with labels contributed to every round, with every training seed."""
+    stores = [Store(bench.folder / "arms" / f"seed-{seed}" / "federated" / "server") for seed in bench.config.seeds]
+    return all(
+        len(line["contributors"]) == len(bench.planned.plan.weights) for store in stores for line in store.receipts()
+    )
 
 
 def _interval(found: Interval) -> dict[str, float]:

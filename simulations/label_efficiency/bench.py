@@ -2,7 +2,6 @@
 
 import functools
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import config as configuration
-from core.data.labelled import Labelled, labelled_images
+from core.data.labelled import Labelled, labelled_images, labelled_rows
 from core.errors import ConfigError
-from core.evaluation.label_efficiency.budgets import Undefined, nested_budgets
+from core.evaluation.label_efficiency.budgets import Undefined, nested_budgets, strata_of
 from core.seeding import derive
 from core.training.task import Task
 from simulations.config import SimulationConfig
@@ -37,6 +37,8 @@ class TaskData:
     train: Labelled
     validation: Labelled
     test: Labelled
+    spacing_N2: NDArray[np.float64]
+    """Millimetres a pixel of the test images as cached (down, across); NaN where the manifest does not say."""
     strata: dict[str, str]
     """Labelled training patient to the class (classification) or label that budgets hold in proportion."""
 
@@ -79,22 +81,24 @@ class Bench:
         return derive(self.config.seed, STUDY_FILE, *path)
 
     def _data(self, task: Task) -> TaskData:
-        parts = {split: labelled_images(task, self.prepared.manifest, self.prepared.cache, self.prepared.rows(split))
-                 for split in SPLITS}  # fmt: skip
-        return TaskData(task=task, **parts, strata=self._strata(task, parts["train"]))
+        manifest, cache, rows = self.prepared.manifest, self.prepared.cache, self.prepared.rows
+        parts = {split: labelled_images(task, manifest, cache, rows(split)) for split in SPLITS}
+        return TaskData(
+            task=task,
+            **parts,
+            spacing_N2=cache.spacing(labelled_rows(task, manifest, cache, rows("test"))),
+            strata=self._strata(task, parts["train"]),
+        )
 
     def _strata(self, task: Task, train: Labelled) -> dict[str, str]:
-        """Each patient's class or label; of several the most frequent, then the first by name."""
-        seen: dict[str, Counter[str]] = {str(patient): Counter() for patient in np.unique(train.patients_N)}
+        """Each patient's class or label."""
+        patients = train.patients_N.tolist()
         if train.labels_N is not None:
-            for patient, number in zip(train.patients_N, train.labels_N, strict=True):
-                seen[str(patient)][task.classes[number]] += 1
-        else:
-            for row in self.prepared.rows("train"):
-                record = self.prepared.manifest.records[row]
-                if record.patient in seen and task.dataset in ("", record.dataset):
-                    seen[record.patient][record.label] += 1
-        return {patient: min(own, key=lambda name: (-own[name], name)) for patient, own in seen.items()}
+            return strata_of(zip(patients, (task.classes[number] for number in train.labels_N), strict=True))
+        records = [self.prepared.manifest.records[row] for row in self.prepared.rows("train")]
+        held = set(patients)
+        return strata_of((record.patient, record.label) for record in records
+                         if record.patient in held and task.dataset in ("", record.dataset))  # fmt: skip
 
 
 def open_bench(config: LabelEfficiencyConfig, text: str, *, folder: Path, progress: Progress) -> Bench:
@@ -165,6 +169,8 @@ def _tasks(config: LabelEfficiencyConfig) -> tuple[dict[str, Task], dict[str, st
             problems += [f"tasks.{name}: {problem}" for problem in error.problems]
     problems += [f"tasks.{name}: tuning.patience must be 0 here, since every arm gets the same steps"
                  for name, task in tasks.items() if task.tuning.patience]  # fmt: skip
+    problems += [f"tasks.{name}.core: an enhancement's decibels cannot be added to scores from 0 to 1; leave core out"
+                 for name, task in tasks.items() if task.kind == "enhancement" and config.tasks[name].core]  # fmt: skip
     if problems:
         raise ConfigError(problems)
     return tasks, texts

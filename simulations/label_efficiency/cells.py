@@ -128,14 +128,15 @@ def compute_cell(folder: Path, job: Job) -> None:
         _write(job, _no_value(job, job.reason), {})
         return
     data = bench.data[job.task]
-    train, encoder = data.train.of(job.patients), read_encoder(folder, job.encoder)
+    train = data.train.of(job.patients)
+    encoder = read_encoder(folder, job.encoder, digest=job.key["encoder"])
     seed = evaluation_seed(bench, job.task)
     try:
         fitted = fit(
             encoder, train, data.validation,
             task=data.task, seed=bench.seed(job.task, "fit", job.draw), steps=job.steps,
         )  # fmt: skip
-        score = evaluate(fitted, data.test, seed=seed)
+        score = evaluate(fitted, data.test, seed=seed, spacing_N2=data.spacing_N2)
         validation = evaluate(fitted, data.validation, seed=seed) if len(data.validation) else None
     except (DataError, TrainingError) as error:
         _write(job, replace(_no_value(job, str(error)), patients=len(job.patients)), {})

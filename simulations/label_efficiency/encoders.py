@@ -64,9 +64,26 @@ def make_encoders(bench: Bench, run: Path | None) -> dict[str, str]:
     return digests
 
 
-def read_encoder(folder: Path, name: str) -> Encoder:
-    """An encoder that `make_encoders` wrote."""
-    tensors, meta = load_tensors(_path(folder, name), schema=SCHEMA_VERSION)
+def check_given(bench: Bench) -> None:
+    """Load what is there before the study begins, given weights and a finished run's arms, so that none fails later.
+
+    Raises:
+        ConfigError: An arm that the run lacks, or weights that do not load.
+        CheckpointError: A damaged file.
+    """
+    run = bench.config.pretraining.run
+    for _ in _sources(bench, Path(run) if run else None):
+        pass
+
+
+def read_encoder(folder: Path, name: str, *, digest: str) -> Encoder:
+    """An encoder that `make_encoders` wrote; raises CheckpointError where its file has another digest by now."""
+    path = _path(folder, name)
+    tensors, meta = load_tensors(path, schema=SCHEMA_VERSION)
+    if digest_of(tensors) != digest:
+        raise CheckpointError(
+            f"{path}: not the encoder that the study began with; remove the file, --resume writes it again"
+        )
     kind = PlainConfig if meta["plain"] else EncoderConfig
     encoder = build_encoder(kind(**meta["encoder"]), seed=0)
     load_state(encoder, tensors)

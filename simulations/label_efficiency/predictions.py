@@ -119,11 +119,14 @@ def _example(
 
 
 def _prediction(data: TaskData, cell: Cell, patient: str, *, side: int, path: Path) -> Prediction:
-    tensors, meta = load_tensors(path, schema=SCHEMA_VERSION)
     try:
+        tensors, meta = load_tensors(path, schema=SCHEMA_VERSION)
         made = tensors["predicted"][meta["patients"].index(patient)]
-    except (KeyError, ValueError, IndexError, AttributeError) as error:
-        raise CheckpointError(f"{path}: holds no prediction of {patient} ({error}); remove its cell's file") from error
+    except (CheckpointError, KeyError, ValueError, IndexError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: holds no prediction of {patient} ({error}); remove {path.with_suffix('.json').name} beside it, "
+            "--resume computes both again"
+        ) from error
     value = score({patient: cell.by_patient[patient]})
     if data.task.kind == "segmentation":
         return Prediction(score=value, mask_SS=_at(made > 0, side=side))

@@ -4,6 +4,7 @@ The order is: pretrain or find the encoders, find each task's steps, choose the 
 Every stage goes on from what the study's folder holds.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,16 +18,18 @@ from core.files import write_text
 from core.run_folder import alone_in, check_inputs, clear
 from simulations.deadline import Deadline, deadline_in
 from simulations.display import Display
-from simulations.label_efficiency.bench import Bench, open_bench
+from simulations.label_efficiency.bench import STUDY_FILE, Bench, open_bench
 from simulations.label_efficiency.cells import Found, Job, adopt_cell, job_of
 from simulations.label_efficiency.config import FLOOR, LabelEfficiencyConfig
 from simulations.label_efficiency.convergence import Steps, find_steps, trial_jobs
-from simulations.label_efficiency.encoders import make_encoders
+from simulations.label_efficiency.encoders import check_given, make_encoders
 from simulations.label_efficiency.outputs import Outcome, command_line, tell, write_outputs
 from simulations.label_efficiency.pool import Cells, cells_of
 from simulations.label_efficiency.pretraining import check_run, pretrain
 from simulations.label_efficiency.selection import Chosen, choose_hospitals
 from simulations.run_folder import check_folder
+
+_PROCESSES = re.compile(r"^processes: \d+$", re.MULTILINE)
 
 
 def run_study(
@@ -58,10 +61,12 @@ def run_study(
     config, text = _load(path, overrides, quick=quick)
     torch.set_num_threads(config.threads)
     folder = Path(config.runs) / config.name
+    text = _as_begun(text, folder / STUDY_FILE) if resume else text
     check_folder(folder, text, resume=resume, overwrite=overwrite, reinstate=False)
     with Display(console) as display:
         bench = open_bench(config, text, folder=folder, progress=display.preparing)
         check_run(bench)
+        check_given(bench)
     with alone_in(folder):
         if overwrite:
             clear(folder)
@@ -83,6 +88,12 @@ def _load(path: Path, overrides: Sequence[str], *, quick: bool) -> tuple[LabelEf
     if not config.quick:
         raise ConfigError(f"{path}: has no quick regime; give the key quick, a list of key=value")
     return configuration.load(LabelEfficiencyConfig, path=path, overrides=[*config.quick, *overrides])
+
+
+def _as_begun(text: str, saved: Path) -> str:
+    """The resolved text with the saved number of processes: cells do not depend on it, so another may go on."""
+    kept = _PROCESSES.search(saved.read_text()) if saved.exists() else None
+    return _PROCESSES.sub(kept[0], text) if kept else text
 
 
 def _begin(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """A hospital's policy: what it discloses, what it approves, what it refuses to run."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -12,6 +13,7 @@ import pytest
 from client.site import Site, site_from
 from core.errors import ConfigError, DataError, PlanError
 from core.federation.plan import Plan, plan_from
+from core.federation.task_section import task_to_json
 from core.training.task import Task
 from server.task_study import TaskPlan
 
@@ -207,6 +209,23 @@ def test_a_listed_digest_covers_a_plan_of_fine_tuning(
     plan, _, start = task_planned
     site = site_from(task_node("east", approval="listed"))
     assert "a person must approve it" in site.consider(plan.document, start=start)[1]
+    guess = forged(plan, counts={**plan.counts, "east": {"lesion": 30}})
+    assert "a person must approve it" in site.consider(guess, start=start)[1]  # a wrong guess is told from no right one
     assert not (site.folder / "start.safetensors").exists()
     allow(site, plan.digest)
     assert site.consider(plan.document, start=start) == (True, "")
+
+
+def test_no_label_is_counted_for_a_consortium_before_a_person_allowed_it(
+    task_node: Callable[..., dict[str, Any]],
+) -> None:
+    task = Task(name="lesion", dataset="tiny")
+    assert site_from(task_node("east")).disclosed(task) == {"lesion": 3}  # a simulation approves what it is asked
+    site = site_from(task_node("east", approval="listed"))
+    with pytest.raises(PlanError, match="is not on the allow-list of site east; a person must allow it") as refused:
+        site.disclosed(task)
+    allow(site, hashlib.sha256(task_to_json(task).encode()).hexdigest())
+    assert site.disclosed(task) == {"lesion": 3}
+    with pytest.raises(PlanError):
+        site.disclosed(replace(task, kind="classification", classes=["benign", "malignant"]))
+    assert hashlib.sha256(task_to_json(task).encode()).hexdigest() in str(refused.value)

@@ -1,7 +1,8 @@
 """A tiny real data set of three hospitals, and ways to run a federation over it."""
 
 import json
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -367,3 +368,26 @@ def _finished(name: str) -> dict[str, Any]:
         "rounds": 3,
         "final_hash": "ab" * 32,
     }
+
+
+@pytest.fixture(scope="session")
+def undocumented() -> Callable[[Any, str, Mapping[str, str]], set[str]]:
+    """(document, heading of docs/metrics.md, mapping -> name for its keys) -> fields that only one of them has."""
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+
+    def leaves(value: Any, path: str, names: Mapping[str, str]) -> set[str]:
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return set().union(*(leaves(one, f"{path}[]", names) for one in value))
+        if not isinstance(value, dict):
+            return {path}
+        shown = {key: names[path] if path in names and key != "overall" else key for key in value}
+        found = [leaves(child, f"{path}.{shown[key]}" if path else shown[key], names) for key, child in value.items()]
+        return set().union(*found)  # an empty mapping, such as the metrics of an undefined cell, says no field
+
+    def compare(document: Any, heading: str, names: Mapping[str, str]) -> set[str]:
+        section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        rows = re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE)
+        assert len(rows) == len(set(rows))
+        return set(rows) ^ leaves(document, "", names)
+
+    return compare

@@ -13,7 +13,7 @@ from core.evaluation.label_efficiency.cells import Cell, cell_from
 from core.evaluation.label_efficiency.design import FLOOR, Design, Grid, Key
 from core.evaluation.label_efficiency.gains import Gain, Reach, all_gains, all_reached, gains_kept
 from core.evaluation.label_efficiency.goals import Verdict, verdicts
-from core.evaluation.label_efficiency.looks import arm_name
+from core.evaluation.label_efficiency.looks import PUBLIC, arm_name
 
 SCHEMA_VERSION = 1
 
@@ -138,12 +138,15 @@ def limits(design: Design) -> list[str]:
     """What the study cannot say, as sentences."""
     further = [words(task) for task in design.tasks if task not in design.core_tasks]
     said = [
-        "Each encoder was pretrained once: no interval covers another pretraining, other hospitals or another division "
-        "of the patients.",
+        "Draws take the few training seeds of the pretraining in turn: intervals hardly cover another pretraining, and "
+        "neither other hospitals nor another division of the patients.",
         f"Intervals are over test patients and {design.draws} draw{'s' if design.draws > 1 else ''} of labelled "
         "patients with their fine-tuning seeds; so few draws hardly show how much draws differ.",
         "The share of the gain that is kept adds scores of different metrics, all from 0 to 1, with equal weight.",
     ]
+    if any(arm.split(":")[0] == PUBLIC for arm in design.arms):
+        said.append("Public weights may have seen the test patients; they get images normalized as the other arms do, "
+                    "and are scored at the image side that they take.")  # fmt: skip
     if further:
         said.append(f"Descriptive only, with few patients or one budget: {', '.join(further)}.")
     return said

@@ -6,11 +6,12 @@ labelled patients with their fine-tuning seeds, the same for all tasks, budgets 
 same labelled patients, so what a lucky draw gives to all arms falls out of their differences.
 
 What the intervals cover: other test patients of the same hospitals, and other labelled patients from the same training
-patients. What they do not: another pretraining (each encoder is trained once), other hospitals, another division of
-the patients. Of the variance between D draws the bootstrap sees (D - 1) / D, so two thirds from three; and of three
-draws, one alone makes up a bootstrap sample in 1 of 27 samples, more than the 2.5% outside either bound, so a bound is
-often what the worst or the best draw gave. Read an interval over three or four draws as one over patients that these
-draws agree with. Draws with all labelled patients differ in their fine-tuning seeds alone.
+patients. What they do not: other hospitals, another division of the patients and, beyond the few training seeds that
+the draws take in turn, another pretraining. Of the variance between D draws the bootstrap sees (D - 1) / D, so two
+thirds from three; and of three draws, one alone makes up a bootstrap sample in 1 of 27 samples, more than the 2.5%
+outside either bound, so a bound is often what the worst or the best draw gave. Read an interval over three or four
+draws as one over patients that these draws agree with. Draws with all labelled patients differ in their seeds alone, of
+fine-tuning and of pretraining.
 
 A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2):386-411, 2007, doi:10.1214/07-AOAS122.
 A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application", Cambridge University Press, 1997, section 4.4

@@ -14,12 +14,11 @@ M. L. Balinski, H. P. Young, "Fair Representation: Meeting the Ideal of One Man,
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from core.data.manifest import Manifest, Record
 from core.errors import ConfigError
 from core.evaluation.formats import words
 from core.seeding import numpy_generator
@@ -45,20 +44,15 @@ def budget_label(budget: Budget) -> str:
     return f"{budget} patient{'' if budget == 1 else 's'}"
 
 
-def training_strata(
-    manifest: Manifest, splits: Mapping[str, str], *, by: Callable[[Record], str] = lambda record: record.label
-) -> dict[str, str]:
-    """The training patients of a manifest and the stratum of each, sorted by patient.
+def strata_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The stratum of each patient, sorted by patient: of several the most frequent, of equals the first by name.
 
     Args:
-        manifest: The records of the task alone.
-        splits: Patient -> part, as `core.data.splits.split_patients` gives it.
-        by: Stratum of a record; a patient whose records differ gets the most frequent, of equals the first by name.
+        pairs: Patient and stratum of each image.
     """
     seen: dict[str, Counter[str]] = {}
-    for record in manifest.records:
-        if splits.get(record.patient) == "train":
-            seen.setdefault(record.patient, Counter())[by(record)] += 1
+    for patient, name in pairs:
+        seen.setdefault(patient, Counter())[name] += 1
     return {patient: min(seen[patient], key=lambda name: (-seen[patient][name], name)) for patient in sorted(seen)}
 
 

@@ -63,11 +63,11 @@ def _reach_with_few(scores: Scores, grid: Grid) -> Verdict:
 def _on_tasks(
     found: Mapping[str, Sampled | Undefined], *, bound: float, strictly: bool, wanted: int, text: str
 ) -> Verdict:
-    """Met on enough tasks, missed where the undecided tasks cannot be enough, else not decided."""
+    """Met on enough tasks, missed where the undecided ones cannot be enough, else, or of too few tasks, not decided."""
     lows = {task: one.estimate.low for task, one in found.items() if isinstance(one, Sampled)}
     met = sum(low is not None and (low > bound or (low == bound and not strictly)) for low in lows.values())
     verdict: bool | None = met >= wanted
-    if not verdict and met + len(found) - len(lows) >= wanted:
+    if not verdict and (len(found) < wanted or met + len(found) - len(lows) >= wanted):
         verdict = None
     evidence = [
         f"{words(task)} {with_interval(one.estimate.document(), signed)}" if isinstance(one, Sampled)

@@ -19,9 +19,8 @@ from core.evaluation.report_page import text
 # S image side, E side of the enlarged picture
 
 RULE = (
-    "Not picked by eye: of each task the test patient whose score from random weights with 32 labelled patients, first "
-    "draw, is the median of all test patients (the lower of two), shown at every budget; the patient's first image by "
-    "name."
+    "Not picked by eye: of each task the test patient whose score from random weights, first draw, with the most "
+    "labelled patients shown is the median of all test patients (the lower of two); the patient's first image by name."
 )
 """What `median_patient` does, for the caption; the image is the caller's part."""
 

@@ -109,7 +109,9 @@ def _scores(analysis: Analysis, task: str) -> str:
 
 
 def _meanings(analysis: Analysis) -> list[str]:
-    own = {"local": "the hospital whose own pretraining is the median of the hospitals by validation score"}
+    own = {"local": "the hospital whose own pretraining is the median of the hospitals by the task's validation score",
+           "local_best": "the hospital whose own pretraining is the best by the task's validation score",
+           "centralized": arm_meaning("centralized_long")}  # fmt: skip
     said = {arm: own.get(arm) or ("weights from a file" if arm.split(":")[0] == PUBLIC else arm_meaning(arm))
             for arm in analysis.design.arms}  # fmt: skip
     return [f"{arm_name(arm)}: {meaning}." for arm, meaning in said.items() if meaning]

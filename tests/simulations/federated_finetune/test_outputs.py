@@ -2,6 +2,9 @@
 
 import io
 import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,8 @@ from rich.console import Console
 
 from core.training.fitted import load_fitted
 from server.state import Store
-from simulations.federated_finetune.outputs import markdown, terminal_table, verdict
+from simulations.federated_finetune.arms import TaskBench
+from simulations.federated_finetune.outputs import complete, markdown, terminal_table, verdict
 
 ARMS = ["local:east", "local:north", "federated", "centralized_wide", "centralized_long"]
 
@@ -92,3 +96,28 @@ def test_the_last_lines_say_how_it_ended(metrics: dict[str, Any], tuned_run: Pat
     assert "finished; every hospital with labels contributed to every round" in lines
     lame = list(verdict({**metrics, "complete": False}, folder=tuned_run))
     assert any("NOT every hospital with labels" in line for line in lame)
+
+
+def test_a_round_without_a_hospital_is_told_whichever_seed_it_was_of(
+    bench: Callable[..., TaskBench], tuned_run: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tuned_run, copy)
+    own = bench("copied", "seeds=[0,1]")
+    assert complete(replace(own, folder=copy))
+    path = copy / "arms" / "seed-1" / "federated" / "server" / "receipts.jsonl"
+    first, *_ = path.read_text().splitlines()
+    line = json.loads(first)
+    del line["contributors"]["north"]
+    path.write_text(json.dumps(line) + "\n")
+    assert not complete(replace(own, folder=copy))
+
+
+def test_every_field_of_the_metrics_is_documented_and_no_other(
+    metrics: dict[str, Any], undocumented: Callable[..., set]
+) -> None:
+    placeholders = {
+        "hospitals": "<hospital>", "arms": "<arm>", "arms.<arm>.by_seed": "<seed>",
+        "arms.<arm>.by_seed.<seed>.by_patient": "<patient>", "comparisons": "<comparison>",
+    }  # fmt: skip
+    assert not undocumented(metrics, "metrics.json of a federated fine-tuning", placeholders)

@@ -52,3 +52,8 @@ def test_a_shipped_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: py
     assert found("configs/tasks/breast_lesion.yaml").exists()
     (tmp_path / "mine.yaml").touch()
     assert found("mine.yaml") == Path("mine.yaml")
+
+
+def test_decibels_do_not_count_for_the_headline(run: Run) -> None:
+    with pytest.raises(ConfigError, match=r"tasks\.mask\.core: an enhancement's decibels cannot be added"):
+        run("tasks.mask.task={kind: enhancement, organ: breast}")

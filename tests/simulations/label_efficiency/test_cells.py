@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core import config as configuration
+from core.data.manifest import load_manifest, write_manifest
 from core.errors import CheckpointError
+from simulations.config import SimulationConfig
+from simulations.prepare import manifest_path
 
 Run = Callable[..., Path]
 
@@ -49,3 +54,16 @@ def test_a_cell_of_other_patients_is_refused_and_a_damaged_one_too(run: Run) -> 
     path.write_text("{")
     with pytest.raises(CheckpointError, match=r"draw-1\.json: no cell"):
         run(*given, resume=True)
+
+
+def test_distances_are_in_millimetres_where_the_manifest_knows_the_spacing(
+    run: Run, pretrained: Path, tmp_path: Path
+) -> None:
+    config, _ = configuration.load(SimulationConfig, path=pretrained / "config.yaml", overrides=())
+    manifest = load_manifest(manifest_path(config, progress=lambda *_: None))
+    known = tmp_path / "manifest.csv"
+    write_manifest([replace(record, spacing=0.5) for record in manifest.records], known)
+    folder = run("budgets=[2]", "arms=[random_init]", f"data.manifest={known}")
+    for cell in metrics(folder)["cells"]:
+        # Images of 32 px at 0.5 mm are 16 mm wide, so a pixel of the 16 px that are scored is 1 mm.
+        assert cell["metrics"]["hd95_mm"]["value"] == pytest.approx(cell["metrics"]["hd95"]["value"])

@@ -83,3 +83,28 @@ def test_the_digest_that_an_encoder_must_have_is_compared(run: Run, pretrained: 
     unknown = "{fedrated/seed-0: " + "f" * 64 + "}"
     with pytest.raises(ConfigError, match="there is no encoder 'fedrated/seed-0'"):
         run(f"pretraining.digests={unknown}", overwrite=True)
+
+
+def test_what_is_given_is_loaded_before_a_folder_is_made(run: Run, pretrained: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth: cannot be read"):
+        run("public.other=/nowhere.pth")
+    copy = tmp_path / "copy"
+    shutil.copytree(pretrained, copy)
+    shutil.rmtree(copy / "arms" / "seed-1" / "federated")
+    with pytest.raises(ConfigError, match="the pretraining has no such arm"):
+        run(f"pretraining.run={copy}")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_encoder_file_that_was_exchanged_computes_no_cell(run: Run) -> None:
+    given = ("budgets=[2]", "arms=[random_init,federated]")
+    folder = run(*given)
+    own, other = folder / "encoders/federated/seed-0.safetensors", folder / "encoders/random_init/seed-1.safetensors"
+    cell = folder / "cells/mask/2/federated/draw-0.json"
+    cell.unlink()
+    shutil.copy(other, own)
+    with pytest.raises(CheckpointError, match=r"seed-0\.safetensors: not the encoder that the study began with"):
+        run(*given, resume=True)
+    own.unlink()
+    run(*given, resume=True)
+    assert cell.exists()

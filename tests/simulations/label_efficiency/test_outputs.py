@@ -1,6 +1,7 @@
 """What a study leaves beside its cells."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from simulations.label_efficiency.outputs import command_line
@@ -37,3 +38,15 @@ def test_steps_and_hospitals_are_on_record(finished: Path) -> None:
     assert found["steps"]["mask"]["converged"] in (True, False)
     hospitals = found["hospitals"]["mask"]
     assert hospitals["scores"][hospitals["best"]] == max(hospitals["scores"].values())
+
+
+def test_every_field_of_the_metrics_is_documented_and_no_other(
+    finished: Path, undocumented: Callable[..., set]
+) -> None:
+    found = json.loads((finished / "metrics.json").read_text())
+    placeholders = {
+        "design.tasks": "<task>", "gain_kept": "<task>", "cells[].by_patient": "<patient>",
+        "cells[].metrics": "<metric>", "encoders": "<encoder>", "steps": "<task>", "hospitals": "<task>",
+        "hospitals.<task>.scores": "<hospital>", "cost": "<arm>",
+    }  # fmt: skip
+    assert not undocumented(found, "metrics.json of a label-efficiency study", placeholders)

@@ -91,3 +91,11 @@ def test_quick_takes_the_regime_of_the_file_and_an_override_wins(study_file: Pat
     study_file.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError, match="has no quick regime"):
         run_study(path=study_file, overrides=given, quick=True, console=Console(quiet=True))
+
+
+def test_a_study_goes_on_with_another_number_of_processes(run: Run) -> None:
+    folder = run("budgets=[2]", "arms=[random_init]")
+    before = files(folder, "cells/**/*.json")
+    run("budgets=[2]", "arms=[random_init]", "processes=3", resume=True)
+    assert files(folder, "cells/**/*.json") == before
+    assert "processes: 1" in (folder / "config.yaml").read_text()

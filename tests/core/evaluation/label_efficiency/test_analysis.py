@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,3 +77,11 @@ def test_limits_name_the_draws_and_what_is_descriptive(whole: Analysis) -> None:
     said = limits(whole.design)
     assert any("2 draws of labelled patients" in one for one in said)
     assert said[-1] == "Descriptive only, with few patients or one budget: lung."
+
+
+def test_limits_say_what_the_draws_cover_and_what_public_weights_may_have_seen(cells: Cells, study: Study) -> None:
+    said = study(cells()).document()["limits"]
+    assert said[0].startswith("Draws take the few training seeds of the pretraining in turn")
+    assert not any("Public weights" in one for one in said)
+    given = limits(replace(study(cells()).design, arms=("random_init", "public:usfm")))
+    assert any("may have seen the test patients" in one for one in given)

@@ -15,8 +15,8 @@ from core.evaluation.label_efficiency.budgets import (
     budget_label,
     budget_order,
     nested_budgets,
+    strata_of,
     stratified_order,
-    training_strata,
 )
 
 ROWS = st.lists(
@@ -43,7 +43,7 @@ def test_no_patient_is_on_both_sides_for_any_manifest(
 ) -> None:
     manifest = manifest_of(rows)
     splits = split_patients(manifest, seed=seed, test=test, validation=validation)
-    strata = training_strata(manifest, splits)
+    strata = strata_of((r.patient, r.label) for r in manifest.records if splits[r.patient] == "train")
     assert set(strata) == {patient for patient, part in splits.items() if part == "train"}
     for patients in nested_budgets(strata, budgets=budgets, seed=seed).values():
         if not isinstance(patients, Undefined):
@@ -119,14 +119,8 @@ def test_a_budget_above_the_patients_is_undefined() -> None:
 
 
 def test_a_patient_with_several_labels_counts_as_the_most_frequent() -> None:
-    rows = [("breast", 1, "b"), ("breast", 1, "a"), ("breast", 1, "b"), ("breast", 2, "b"), ("breast", 2, "a"),
-            ("breast", 3, "a")]  # fmt: skip
-    splits = {"p1": "train", "p2": "train", "p3": "test"}
-    assert training_strata(manifest_of(rows), splits) == {"p1": "b", "p2": "a"}
-    assert training_strata(manifest_of(rows), splits, by=lambda record: record.organ) == {
-        "p1": "breast",
-        "p2": "breast",
-    }
+    pairs = [("p2", "b"), ("p2", "a"), ("p1", "b"), ("p1", "a"), ("p1", "b")]
+    assert strata_of(pairs) == {"p1": "b", "p2": "a"}
 
 
 @pytest.mark.parametrize("budgets", [[0], [-3], [True], [2.5], ["some"], [None]])

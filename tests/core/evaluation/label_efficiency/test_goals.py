@@ -46,3 +46,8 @@ def test_a_share_without_bounds_says_so(cells: Cells, study: Study) -> None:
     found = study(cells({"random_init": 0.5, "federated": 0.6, "centralized": 0.4}))
     assert found.goals[0].met is None
     assert "not shown to gain" in found.goals[0].evidence
+
+
+def test_a_goal_of_two_tasks_is_no_miss_of_a_study_of_one(cells: Cells, study: Study) -> None:
+    found = study([one for one in cells() if one.task == "mass"], core_tasks=("mass",), tasks={"mass": "Dice"})
+    assert found.goals[1].met is None

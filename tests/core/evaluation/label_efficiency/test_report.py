@@ -93,3 +93,14 @@ def test_a_study_that_was_not_run_is_still_a_page(study: Callable[..., Analysis]
     assert "Not shown: how much" in page.text
     assert "Unfinished: 36 of 36 cells were not run" in page.text
     assert not [tag for tag, _ in page.tags if tag == "figure"]
+
+
+def test_the_pooled_arm_is_said_to_be_what_the_study_takes(report: StudyReport) -> None:
+    page = report_html(report)
+    assert "as many steps as all hospitals take together" in page
+    assert "the stronger of the two ways below" not in page
+
+
+def test_the_rule_of_the_examples_names_no_budget_that_a_task_may_lack() -> None:
+    assert "32" not in RULE
+    assert "every budget" not in RULE
