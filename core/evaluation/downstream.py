@@ -116,13 +116,19 @@ def obstacle(split: Labelled, *, task: Task, side: int) -> str:
     return "no class" if task.kind == "classification" and split.labels_N is None else ""
 
 
+def _one_class(split: Labelled, task: Task) -> str:
+    """Whether a state that names one class for everything would be the best on these images."""
+    alone = task.kind == "classification" and split.labels_N is not None and len(np.unique(split.labels_N)) < 2
+    return "no second class" if alone else ""
+
+
 class Chooser:
     """Scores states of a model on the validation images of one task; what does not change is prepared once."""
 
     def __init__(self, validation: Labelled, *, task: Task, side: int, seed: int, batch: int = 128) -> None:
         """`seed` is that of the degradations, for enhancement."""
         self.task, self.batch, self._split = task, batch, validation
-        self.obstacle = obstacle(validation, task=task, side=side)
+        self.obstacle = obstacle(validation, task=task, side=side) or _one_class(validation, task)
         """Why there is no score, or nothing."""
         self._images_NSS: NDArray[np.uint8] | NDArray[np.float32] = validation.images_NSS
         if self.obstacle:
