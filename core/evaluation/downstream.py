@@ -186,9 +186,9 @@ def evaluate(
     task, side, patients_N = fitted.task, fitted.model.encoder.config.side, test.patients_N
     if task.kind == "enhancement":
         worse_NEE, clean_NEE = degraded(test, task=task, side=side, seed=seed)
-        restored_NEE = _finite(predict(fitted.model, worse_NEE, task=task, batch=batch), task)
+        restored_NEE = finite(predict(fitted.model, worse_NEE, task=task, batch=batch), task)
         return score_enhancement(restored_NEE, clean_NEE, patients_N, degraded_NSS=worse_NEE, seed=seed)
-    made = _finite(predict(fitted.model, test.images_NSS, task=task, batch=batch), task)
+    made = finite(predict(fitted.model, test.images_NSS, task=task, batch=batch), task)
     if task.kind == "classification" and test.labels_N is not None:
         return score_classification(made, test.labels_N, patients_N, classes=task.classes, seed=seed)
     if task.kind == "segmentation" and test.masks_NSS is not None:
@@ -199,7 +199,8 @@ def evaluate(
     raise DataError(f"test images of task {task.name}: no labels of its kind ({task.kind})")
 
 
-def _finite(made: NDArray[np.float32], task: Task) -> NDArray[np.float32]:
+def finite(made: NDArray[np.float32], task: Task) -> NDArray[np.float32]:
+    """The predictions, or a DataError: what is not finite would pass for a mask without anything inside."""
     if not np.isfinite(made).all():
         raise DataError(f"task {task.name}: predictions are not finite; the model's weights or an image are damaged")
     return made
