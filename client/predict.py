@@ -57,7 +57,8 @@ def predict_folder(
         ConfigError: An argument is wrong.
         CheckpointError: The model cannot be read, or a result not be written.
         RunExists: Results are there already.
-        DataError: No image was found; predictions are not finite; or, after all others were predicted, the images that could not be read.
+        DataError: No image was found; predictions are not finite; or, after all others were predicted, the images
+            that could not be read.
     """
     fitted = _model(model)
     chosen = _threshold(fitted, threshold)

@@ -156,5 +156,5 @@ def test_the_summary_and_each_step_are_told(squares: Squares, task: Make, small_
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="the accelerator is there")
 def test_an_accelerator_that_is_not_there_is_refused(squares: Squares, task: Make, small_encoder: Encoder) -> None:
-    with pytest.raises(ConfigError, match="accelerator mps cannot be used on this machine .*give auto or cpu"):
+    with pytest.raises(ConfigError, match=r"accelerator mps cannot be used on this machine .*give auto or cpu"):
         trained(small_encoder, squares("a"), task(accelerator="mps"))
