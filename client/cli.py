@@ -42,7 +42,9 @@ def finetune(
     cache: Cache = None,
     seed: Annotated[int, typer.Option(help="of every random draw")] = 0,
     threads: Threads = 0,
-    side: Annotated[int, typer.Option(help="pixels on a side of the model's input; 0: as the weights", min=0)] = 0,
+    side: Annotated[
+        int, typer.Option(help="pixels on a side of the model's input; 0: as the weights", min=0, max=4096)
+    ] = 0,
     test: Annotated[float, typer.Option(help="share of the patients for the result")] = 0.25,
     validation: Annotated[float, typer.Option(help="share of the patients that choose which state is kept")] = 0.1,
     names: Annotated[bool, typer.Option("--names", help="name patients in the results, not number them")] = False,

@@ -20,7 +20,7 @@ from client.shown import examples
 from core import __version__
 from core import config as configuration
 from core.data.manifest import Manifest, load_manifest
-from core.errors import ConfigError, UsfmError
+from core.errors import ConfigError, RunExists, UsfmError
 from core.evaluation.downstream import evaluate
 from core.evaluation.task_examples import LEGENDS
 from core.evaluation.task_page import TaskReport, write_task_page
@@ -79,6 +79,8 @@ def finetune(request: Request, *, resume: bool, overwrite: bool, console: Consol
     folder = request.out or Path("finetuned") / task.name
     text = _settings(request, task, loaded)
     check_folder(folder, text, resume=resume, overwrite=overwrite, elsewhere=ELSEWHERE)
+    if overwrite:
+        _check_removed(folder, request, manifest)
     display = Display(console)
     display.say(f"weights {request.weights}: {loaded.layout}, SHA-256 {loaded.sha256}")
     prepared = _prepare(request, task, loaded, manifest, cache=request.cache or folder.parent / "cache", show=display)
@@ -126,6 +128,15 @@ def _check_shares(request: Request) -> None:
             f"--test {request.test} must lie between 0 and 1, --validation {request.validation} be at least 0, "
             "and both together stay below 1"
         )
+
+
+def _check_removed(folder: Path, request: Request, manifest: Manifest) -> None:
+    """`--overwrite` empties the folder; what the run starts from must not lie there."""
+    needed = [request.task, request.weights, request.manifest]
+    needed += [path for record in manifest.records for path in (record.image, record.mask) if path]
+    for path in needed:
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise RunExists(f"--overwrite would remove {path}, which lies in {folder}; move it, or {ELSEWHERE}")
 
 
 def _settings(request: Request, task: Task, loaded: Loaded) -> str:

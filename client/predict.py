@@ -21,7 +21,7 @@ from client.progress import Display
 from core import __version__
 from core.data.decode import Decoded, bomb_warnings_off, decode_image, read_source
 from core.errors import CheckpointError, ConfigError, DataError, RunExists
-from core.evaluation.downstream import predict
+from core.evaluation.downstream import finite, predict
 from core.evaluation.drawing import csv_text
 from core.evaluation.overlay import LEAST
 from core.evaluation.sheet import Cell, sheet
@@ -57,7 +57,8 @@ def predict_folder(
         ConfigError: An argument is wrong.
         CheckpointError: The model cannot be read, or a result not be written.
         RunExists: Results are there already.
-        DataError: No image was found; or, after all others were predicted, the images that could not be read.
+        DataError: No image was found; predictions are not finite; or, after all others were predicted, the images
+            that could not be read.
     """
     fitted = _model(model)
     chosen = _threshold(fitted, threshold)
@@ -172,9 +173,9 @@ class _Run:
         if not read:
             return
         pixels_BSS = np.stack([decoded.pixels for _, decoded, _ in read])
-        for (path, decoded, small), prediction in zip(
-            read, predict(self.fitted.model, pixels_BSS, task=self.fitted.task), strict=True
-        ):
+        task = self.fitted.task
+        predictions = finite(predict(self.fitted.model, pixels_BSS, task=task), task)
+        for (path, decoded, small), prediction in zip(read, predictions, strict=True):
             self._keep(path, decoded, small, prediction)
 
     def _keep(self, path: Path, decoded: Decoded, small: Decoded | None, prediction: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """What a fine-tuning leaves to be read: `result.json`, and what a reader must be warned of."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +12,13 @@ from client.labels import Prepared, counts
 from core import __version__
 from core.evaluation.metrics.score import TaskScore, score_document
 from core.evaluation.task_examples import numbered
+from core.evaluation.task_words import FEW
 from core.federation.tensors import digest_of, state_of
 from core.models.normalization import PER_IMAGE
 from core.models.weights import Loaded
 from core.training.fitted import Fitted
 
 SCHEMA_VERSION = 1
-FEW = 10
-"""Patients below which a number says little."""
 
 
 def result_of(
@@ -73,6 +73,11 @@ def _data(prepared: Prepared, *, manifest: Path, classes: list[str]) -> dict[str
 
 def warnings_of(fitted: Fitted, score: TaskScore, prepared: Prepared, loaded: Loaded) -> Iterator[str]:
     """What weakens the result, a sentence each, the gravest first."""
+    if seen := _seen(prepared):
+        yield (
+            f"{seen} test images are, pixel for pixel, also images of training or validation patients: the model has "
+            "seen them, and the result is too good. Perhaps a patient has two codes in the manifest."
+        )
     yield from _few(fitted, prepared)
     if fitted.note:
         yield fitted.note
@@ -95,6 +100,16 @@ def warnings_of(fitted: Fitted, score: TaskScore, prepared: Prepared, loaded: Lo
     yield from (f"Weights: {note}." for note in loaded.notes)
 
 
+def _seen(prepared: Prepared) -> int:
+    """Test images that are in another part as well, under another patient."""
+    earlier, test = (
+        [hashlib.sha256(image_SS.tobytes()).digest() for part in parts for image_SS in part.images_NSS]
+        for parts in ((prepared.train, prepared.validation), (prepared.test,))
+    )
+    known = set(earlier)
+    return sum(digest in known for digest in test)
+
+
 def _few(fitted: Fitted, prepared: Prepared) -> Iterator[str]:
     patients = {name: len(set(part.patients_N.tolist())) for name, part in prepared.parts.items()}
     if patients["test"] < FEW:
@@ -103,7 +118,7 @@ def _few(fitted: Fitted, prepared: Prepared) -> Iterator[str]:
     if patients["train"] < FEW:
         people = "1 training patient" if patients["train"] == 1 else f"{patients['train']} training patients"
         yield f"{people}: the model may have learnt them by heart."
-    if 0 < patients["validation"] < FEW:
+    if fitted.validation is not None and patients["validation"] < FEW:
         held = patients["validation"]
         people = "1 validation patient" if held == 1 else f"{held} validation patients"
         yield f"{people}: the state that was kept was chosen on few."
@@ -118,7 +133,7 @@ def _counted(found: Mapping[str, int]) -> Iterator[str]:
     """What the metrics' rules set apart."""
     if empty := found.get("empty_images", 0):
         yield (
-            f"The mask of {empty} test images is empty: they are in no mean. Of these, {found.get('empty_right', 0)} "
+            f"The mask of {empty} test images is empty at the model's size: they are in no mean. Of these, {found.get('empty_right', 0)} "
             "were rightly predicted empty."
         )
     if penalised := found.get("hd95_penalised", 0):

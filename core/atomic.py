@@ -19,7 +19,8 @@ def write_atomically(path: Path, *parts: bytes | memoryview, mode: int = 0o666) 
     Raises:
         OSError: The disk is full or the folder not writable; what was written so far is removed.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    short = os.fsdecode(os.fsencode(path.name)[:200])  # a name may have 255 bytes, and what is added must fit too
+    unfinished = path.with_name(f".{short}.{os.getpid()}{TEMPORARY}")
     try:
         unfinished.unlink(missing_ok=True)
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

@@ -38,7 +38,7 @@ def check_folder(folder: Path, text: str, *, resume: bool, overwrite: bool, else
         raise RunExists(f"{folder} holds no run (no {CONFIG}), so --overwrite does not touch it; {elsewhere}")
     if resume and not saved.exists():
         raise ConfigError(f"{folder}: there is no run to resume; leave --resume out to start one")
-    if resume and saved.read_text() != text:
+    if resume and _read(saved) != text:
         raise CheckpointError(
             f"{saved} differs from this configuration; resume with the same one:\n{_difference(saved, text)}"
         )
@@ -56,21 +56,31 @@ def check_inputs(path: Path, digests: Mapping[str, str]) -> None:
     text = json.dumps(dict(digests), indent=2) + "\n"
     if not path.exists():
         write_text(path, text)
-    elif path.read_text() != text:
+    elif _read(path) != text:
         raise CheckpointError(f"{path}: data, code or torch changed since the run began; start a new run")
 
 
 def clear(folder: Path) -> None:
     """Remove a run, its configuration last, so that a removal that was interrupted can be repeated."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == CONFIG):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+    try:
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == CONFIG):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+    except OSError as error:
+        raise CheckpointError(f"{error.filename}: cannot be removed ({error.strerror}); fix the folder") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); --overwrite starts over") from error
 
 
 def _difference(saved: Path, text: str) -> str:
-    before, after = saved.read_text().splitlines(), text.splitlines()
+    before, after = _read(saved).splitlines(), text.splitlines()
     gone = [f"  saved: {line.strip()}" for line in before if line not in after]
     return "\n".join(gone + [f"  now:   {line.strip()}" for line in after if line not in before])
 

@@ -116,13 +116,19 @@ def obstacle(split: Labelled, *, task: Task, side: int) -> str:
     return "no class" if task.kind == "classification" and split.labels_N is None else ""
 
 
+def _one_class(split: Labelled, task: Task) -> str:
+    """Whether a state that names one class for everything would be the best on these images."""
+    alone = task.kind == "classification" and split.labels_N is not None and len(np.unique(split.labels_N)) < 2
+    return "no second class" if alone else ""
+
+
 class Chooser:
     """Scores states of a model on the validation images of one task; what does not change is prepared once."""
 
     def __init__(self, validation: Labelled, *, task: Task, side: int, seed: int, batch: int = 128) -> None:
         """`seed` is that of the degradations, for enhancement."""
         self.task, self.batch, self._split = task, batch, validation
-        self.obstacle = obstacle(validation, task=task, side=side)
+        self.obstacle = obstacle(validation, task=task, side=side) or _one_class(validation, task)
         """Why there is no score, or nothing."""
         self._images_NSS: NDArray[np.uint8] | NDArray[np.float32] = validation.images_NSS
         if self.obstacle:
@@ -180,9 +186,9 @@ def evaluate(
     task, side, patients_N = fitted.task, fitted.model.encoder.config.side, test.patients_N
     if task.kind == "enhancement":
         worse_NEE, clean_NEE = degraded(test, task=task, side=side, seed=seed)
-        restored_NEE = _finite(predict(fitted.model, worse_NEE, task=task, batch=batch), task)
+        restored_NEE = finite(predict(fitted.model, worse_NEE, task=task, batch=batch), task)
         return score_enhancement(restored_NEE, clean_NEE, patients_N, degraded_NSS=worse_NEE, seed=seed)
-    made = _finite(predict(fitted.model, test.images_NSS, task=task, batch=batch), task)
+    made = finite(predict(fitted.model, test.images_NSS, task=task, batch=batch), task)
     if task.kind == "classification" and test.labels_N is not None:
         return score_classification(made, test.labels_N, patients_N, classes=task.classes, seed=seed)
     if task.kind == "segmentation" and test.masks_NSS is not None:
@@ -193,7 +199,8 @@ def evaluate(
     raise DataError(f"test images of task {task.name}: no labels of its kind ({task.kind})")
 
 
-def _finite(made: NDArray[np.float32], task: Task) -> NDArray[np.float32]:
+def finite(made: NDArray[np.float32], task: Task) -> NDArray[np.float32]:
+    """The predictions, or a DataError: what is not finite would pass for a mask without anything inside."""
     if not np.isfinite(made).all():
         raise DataError(f"task {task.name}: predictions are not finite; the model's weights or an image are damaged")
     return made

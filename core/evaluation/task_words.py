@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 from core.evaluation.formats import NONE, share, words
 from core.evaluation.marks import finite
 
+FEW = 10
+"""Patients below which a number says little, and an interval from drawing them again says too much."""
+
 
 class Told(NamedTuple):
     """How a metric is shown."""
@@ -70,7 +73,8 @@ def claim(score: Mapping[str, Any], *, classes: int = 0) -> list[str]:
     """The headline and what it means, a sentence each.
 
     Args:
-        score: What `core.evaluation.metrics.score.score_document` gives.
+        score: What `core.evaluation.metrics.score.score_document` gives. From fewer patients than `FEW` nothing is
+            concluded about others, whatever the interval.
         classes: Of the task; says what guessing would give.
     """
     metric = str(score.get("primary", ""))
@@ -83,10 +87,11 @@ def claim(score: Mapping[str, Any], *, classes: int = 0) -> list[str]:
     bounds = interval(metric, found)
     first = f"{text} (95% interval {bounds})." if bounds else f"{text}; there is no interval: {found.get('reason')}."
     further = [f"{name} is the {told(metric).meaning}."] if told(metric).meaning else []
-    if bounds:
+    enough = bool(bounds) and int(found.get("patients") or 0) >= FEW
+    if enough:
         further.append(f"The mean of all patients like these plausibly lies between {bounds.replace(' to ', ' and ')}.")
     if metric == "balanced_accuracy" and classes:
-        better = finite(found.get("low")) is not None and found["low"] > 1 / classes
+        better = enough and found["low"] > 1 / classes
         verdict = "" if better else "; that the model is better is not shown"
         further.append(f"Guessing would give {share(1 / classes)}{verdict}.")
     gain = score.get("metrics", {}).get("psnr_gain") or {}

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities import disable_possible_user_warnings
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from core.errors import TrainingError
+from core.errors import ConfigError, TrainingError
 from core.models.task_model import TaskModel
 from core.seeding import derive
 from core.training.labelled_source import Batches
@@ -50,7 +51,7 @@ class FineTuning:
         self.total_steps = total_steps
         self.seed = seed
         freeze(model, config)
-        self.fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
+        self.fabric = _fabric(config)
         self.optimizer = torch.optim.AdamW(
             list(parameter_groups(model, config)), lr=config.head_learning_rate, fused=True
         )
@@ -108,6 +109,16 @@ class FineTuning:
         if math.isfinite(value) and math.isfinite(norm):
             self._stepper.step()
         return value, norm
+
+
+def _fabric(config: TuningConfig) -> Fabric:
+    """Where it is trained; ConfigError where this machine has no such accelerator."""
+    try:
+        return Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(
+            f"tuning.accelerator {config.accelerator} cannot be used on this machine ({error}); give auto or cpu"
+        ) from error
 
 
 def freeze(model: TaskModel, config: TuningConfig) -> None:

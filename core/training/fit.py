@@ -187,9 +187,10 @@ class _Run:
             yield f"Stopped early, after {self.done.step} of {self.total} steps."
 
 
-def _evenly(total: int, *, parts: int) -> list[int]:
+def _evenly(total: int, *, parts: int) -> Iterator[int]:
     """Up to `parts` steps, evenly spaced, the last being `total`."""
-    return sorted({-(-total * part // parts) for part in range(1, parts + 1)})
+    parts = min(parts, total)
+    return (-(-total * part // parts) for part in range(1, parts + 1))
 
 
 def _nothing_to_learn(train: Labelled, task: Task, *, side: int) -> str:

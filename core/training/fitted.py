@@ -84,7 +84,7 @@ def load_fitted(path: Path) -> Fitted:
         return Fitted(
             model=model.eval(),
             task=task,
-            threshold=float(meta["threshold"]),
+            threshold=_threshold(meta["threshold"]),
             curve=curve,
             best_step=int(meta["best_step"]),
             validation=_number(meta["validation"]),
@@ -121,6 +121,13 @@ def _model(config: EncoderConfig, task: Task, tensors: Mapping[str, np.ndarray[A
         raise ValueError("; ".join(problems))
     load_state(model, tensors)
     return model
+
+
+def _threshold(value: Any) -> float:
+    """What lies outside would make every mask full or empty, and say nothing."""
+    if not 0 < float(value) < 1:
+        raise ValueError(f"threshold {value} does not lie in (0, 1)")
+    return float(value)
 
 
 def _number(value: Any) -> float | None:

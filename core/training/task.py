@@ -17,6 +17,9 @@ HEADS = {
 }
 """Heads of each kind; the first is the default."""
 TRAINED = ("frozen", "last_blocks", "all")
+WIDEST = 4096
+"""Channels inside a head; one digit too many would ask for all memory."""
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A task's name; it becomes part of file names."""
 
@@ -28,7 +31,7 @@ class HeadConfig:
     kind: str = ""
     """One of the task's kind (`HEADS`); empty takes the first."""
     width: int = 0
-    """Channels inside the head; 0 takes the head's own."""
+    """Channels inside the head, to 4096; 0 takes the head's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ class TuningConfig:
     precision: str = "32-true"
     """32-true or bf16-mixed."""
     accelerator: str = "auto"
-    """Fabric's word: auto, cpu, gpu."""
+    """Fabric's word: auto, cpu, gpu, cuda, mps."""
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError with every problem."""
@@ -91,6 +94,7 @@ class TuningConfig:
             "crop_scale_min": (0 < self.crop_scale_min <= 1, "lie in (0, 1]"),
             "evaluations": (self.evaluations >= 1, "be at least 1"),
             "patience": (self.patience >= 0, "not be negative"),
+            "accelerator": (self.accelerator in ACCELERATORS, f"be one of {', '.join(ACCELERATORS)}"),
             "precision": (self.precision in ("32-true", "bf16-mixed"), "be 32-true or bf16-mixed"),
         }
         for name, (good, want) in allowed.items():
@@ -131,8 +135,8 @@ class Task:
             yield f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}"
         elif self.head.kind not in ("", *HEADS[self.kind]):
             yield f"head.kind must be one of {', '.join(HEADS[self.kind])} for {self.kind}, got {self.head.kind!r}"
-        if self.head.width < 0:
-            yield f"head.width must be 0 or more channels, got {self.head.width}"
+        if not 0 <= self.head.width <= WIDEST:
+            yield f"head.width must be 0 to {WIDEST} channels, got {self.head.width}"
         if self.column not in ("label", "organ"):
             yield f"column must be label or organ, got {self.column!r}"
         words = [word for group in self.classes for word in group.split("|")]

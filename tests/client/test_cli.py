@@ -59,3 +59,10 @@ def test_an_option_that_is_missing_or_unknown_is_named(run_client: Run) -> None:
     assert missing.exit_code == 2
     assert "--images" in missing.stderr
     assert "--modle" in run_client("predict", "--modle", "m").stderr
+
+
+def test_a_side_that_would_take_all_memory_is_refused(run_client: Run) -> None:
+    files = ("--task", "t.yaml", "--weights", "w.safetensors", "--manifest", "m.csv")
+    result = run_client("finetune", *files, "--side", "40000")
+    assert result.exit_code == 2
+    assert "40000 is not in the range 0<=x<=4096" in result.stderr

@@ -302,3 +302,15 @@ def test_a_place_that_may_not_be_written_is_told(tune: Tune, tmp_path: Path) -> 
     result = tune(out="closed/out")
     assert result.exit_code == CONFIGURATION
     assert "choose another --out FOLDER" in result.stderr
+
+
+def test_overwriting_does_not_remove_what_the_run_starts_from(tune: Tune, weights_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.yaml").touch()  # an earlier run, into whose folder the weights were put
+    own = out / "encoder.safetensors"
+    own.write_bytes(weights_file.read_bytes())
+    done = tune("--weights", own, "--overwrite")
+    assert done.exit_code == EXISTS
+    assert f"--overwrite would remove {own}" in done.output
+    assert own.read_bytes() == weights_file.read_bytes()

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
 from PIL import Image
 
 from client.predict import BATCH, RESULTS
+from core.training.fitted import load_fitted, save_fitted
 
 CONFIGURATION, DATA, CHECKPOINT, EXISTS = 2, 3, 8, 9
 """Exit codes."""
@@ -42,6 +44,20 @@ def folder(tmp_path: Path) -> Path:
 def predicted(out: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((out / "predictions.json").read_text())
     return content
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "classification", "enhancement"])
+def test_a_model_with_a_weight_that_is_no_number_does_not_find_nothing(
+    kind: str, folder: Path, fitted_file: Make, run_client: Run, tmp_path: Path
+) -> None:
+    fitted = load_fitted(fitted_file(kind))
+    with torch.no_grad():
+        fitted.model.encoder.norm.weight[0] = float("nan")
+    save_fitted(tmp_path / "damaged", fitted)
+    result = run_client("predict", "--model", tmp_path / "damaged", "--images", folder, "--out", tmp_path / "out")
+    assert result.exit_code == DATA
+    assert "predictions are not finite; the model's weights or an image are damaged" in result.output
+    assert not (tmp_path / "out" / "predictions.json").exists()
 
 
 def test_masks_have_the_size_of_their_images_and_mirror_their_folders(

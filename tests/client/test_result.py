@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 
 from client.labels import Prepared
-from client.result import FEW, result_of, warnings_of
+from client.result import result_of, warnings_of
 from core.data.labelled import Labelled
 from core.evaluation.metrics.estimate import Estimate
 from core.evaluation.metrics.score import TaskScore
+from core.evaluation.task_words import FEW
 from core.models.weights import Loaded, load_encoder
 from core.training.fitted import Fitted, Point, load_fitted
 
 
 def part(name: str, patients: int) -> Labelled:
     names = [f"{name}{number}" for number in range(patients)]
-    return Labelled(images_NSS=np.zeros((patients, 4, 4), np.uint8), patients_N=np.array(names, dtype=np.str_))
+    pixels_NSS = np.random.default_rng(ord(name[0])).integers(0, 256, (patients, 4, 4), np.uint8)
+    return Labelled(images_NSS=pixels_NSS, patients_N=np.array(names, dtype=np.str_))
 
 
 def prepared(*, train: int = 20, validation: int = 20, test: int = 20, **more: Any) -> Prepared:
@@ -65,6 +67,20 @@ def test_few_patients_of_any_part_are_warned_of(few: str, fitted: Fitted, loaded
     assert not list(warnings_of(fitted, score(), prepared(**{few: FEW}), loaded))
 
 
+def test_test_images_that_were_trained_on_are_warned_of_first(fitted: Fitted, loaded: Loaded) -> None:
+    own = prepared(test=FEW - 1)
+    taught = own.test.images_NSS[:2]  # two of the test patients stand in the manifest under another code too
+    train = replace(own.train, images_NSS=np.concatenate([taught, own.train.images_NSS[2:]]))
+    told = list(warnings_of(fitted, score(), replace(own, train=train), loaded))
+    assert told[0].startswith("2 test images are, pixel for pixel, also images of training or validation patients")
+    assert len(told) == 2
+
+
+def test_few_patients_that_chose_nothing_are_no_warning(fitted: Fitted, loaded: Loaded) -> None:
+    own = replace(fitted, validation=None, note="No validation score.")
+    assert list(warnings_of(own, score(), prepared(validation=1), loaded)) == ["No validation score."]
+
+
 def test_what_was_set_apart_and_left_out_is_told_with_its_number(fitted: Fitted, loaded: Loaded) -> None:
     told = list(
         warnings_of(
@@ -75,7 +91,7 @@ def test_what_was_set_apart_and_left_out_is_told_with_its_number(fitted: Fitted,
         )
     )
     assert told[0] == "No training image of cyst."
-    assert "The mask of 5 test images is empty: they are in no mean. Of these, 3 were rightly" in told[1]
+    assert "The mask of 5 test images is empty at the model's size: they are in no mean. Of these, 3 were" in told[1]
     assert "In 2 test images nothing was found" in told[2]
     assert told[3] == "7 of 60 rows of the manifest are not used: 7 without a mask."
     assert "normalized in another way (imagenet)" in told[4]

@@ -50,6 +50,12 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["a" * 251 + ".png", "é" * 127])
+def test_the_longest_name_that_a_folder_takes_can_be_written(name: str, tmp_path: Path) -> None:
+    write_atomically(tmp_path / name, b"x")
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
 def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "none" / "a.json", b"x")

@@ -72,6 +72,15 @@ def test_inputs_are_kept_once_and_compared_afterwards(tmp_path: Path) -> None:
         check_inputs(path, {"data": "cd"})
 
 
+def test_what_cannot_be_read_is_named_with_the_remedy(run: Path, tmp_path: Path) -> None:
+    (run / CONFIG).write_bytes(b"\xff")
+    with pytest.raises(CheckpointError, match=r"config.yaml: cannot be read .*--overwrite starts over"):
+        check(run, resume=True)
+    (tmp_path / "inputs.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"inputs.json: cannot be read"):
+        check_inputs(tmp_path / "inputs.json", {"data": "ab"})
+
+
 def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
     with (tmp_path / LOCK).open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)

@@ -7,14 +7,23 @@ from core.evaluation.task_words import METRICS, claim, interval, number
 
 
 def score(value: float | None, low: float | None = None, high: float | None = None, **more: Any) -> dict[str, Any]:
-    found = {"value": value, "low": low, "high": high, "reason": "", "patients": 6, **more}
+    found = {"value": value, "low": low, "high": high, "reason": "", "patients": 10, **more}
     return {"primary": "dice", "metrics": {"dice": found}}
 
 
 def test_the_headline_has_its_interval_and_its_patients() -> None:
     first, *further = claim(score(0.834, 0.79, 0.871))
-    assert first == "Dice 0.83 on 6 patients that the model has not seen (95% interval 0.79 to 0.87)."
+    assert first == "Dice 0.83 on 10 patients that the model has not seen (95% interval 0.79 to 0.87)."
     assert further[-1] == "The mean of all patients like these plausibly lies between 0.79 and 0.87."
+
+
+def test_from_few_patients_nothing_is_concluded_about_others() -> None:
+    few = score(0.83, 0.79, 0.87, patients=9)
+    assert claim(few)[0].endswith("(95% interval 0.79 to 0.87).")
+    assert not any("plausibly" in sentence for sentence in claim(few))
+    found = {"value": 1.0, "low": 1.0, "high": 1.0, "reason": "", "patients": 3}
+    told = claim({"primary": "balanced_accuracy", "metrics": {"balanced_accuracy": found}}, classes=2)
+    assert told[-1] == "Guessing would give 0.50; that the model is better is not shown."
 
 
 def test_a_value_without_an_interval_says_why() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.data.labelled import Labelled
-from core.errors import TrainingError
+from core.errors import ConfigError, TrainingError
 from core.federation.tensors import digest_of, state_of
 from core.models.encoder import Encoder
 from core.models.task_model import TaskModel, build_task_model
@@ -152,3 +152,9 @@ def test_the_summary_and_each_step_are_told(squares: Squares, task: Make, small_
     assert [(step, images) for step, _, images in told] == [(2, 4), (3, 4), (4, 4)]
     assert summary.loss == pytest.approx(sum(loss for _, loss, _ in told) / 3)
     assert summary.images == 12
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="the accelerator is there")
+def test_an_accelerator_that_is_not_there_is_refused(squares: Squares, task: Make, small_encoder: Encoder) -> None:
+    with pytest.raises(ConfigError, match=r"accelerator mps cannot be used on this machine .*give auto or cpu"):
+        trained(small_encoder, squares("a"), task(accelerator="mps"))

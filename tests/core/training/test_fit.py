@@ -160,6 +160,21 @@ def test_without_a_usable_validation_image_the_last_state_is_kept_and_said(
         assert fitted.note == f"No validation score ({reason} of a validation patient): the last state is kept."
 
 
+def test_validation_of_one_class_chooses_nothing(squares: Squares, task: Make, small_encoder: Encoder) -> None:
+    validation = squares("v", seed=1)
+    one = validation.at(validation.labels_N == 0)  # the state that calls everything small would be the best
+    fitted = fit(small_encoder, squares("a"), one, task=task("classification", patience=1), seed=5)
+    assert [point.validation for point in fitted.curve] == [None, None, None]
+    assert fitted.best_step == fitted.steps == 6
+    assert fitted.note == "No validation score (no second class of a validation patient): the last state is kept."
+
+
+def test_more_evaluations_than_steps_are_one_a_step(squares: Squares, task: Make, small_encoder: Encoder) -> None:
+    own = task(steps=3, evaluations=10**15)
+    fitted = fit(small_encoder, squares("a"), squares("v", seed=1), task=own, seed=5)
+    assert [point.step for point in fitted.curve] == [1, 2, 3]
+
+
 def test_nothing_to_learn_from_is_refused(squares: Squares, task: Make, small_encoder: Encoder) -> None:
     train, validation = squares("a"), squares("v", seed=1)
     blank = replace(train, masks_NSS=np.zeros_like(train.masks_NSS))

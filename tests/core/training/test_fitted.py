@@ -62,6 +62,7 @@ def test_a_file_that_is_not_one_is_refused(
         (tensors, {**meta, "task": {**meta["task"], "kind": "magic", "colour": 3}}, "unknown key colour"),
         (tensors, {**meta, "task": {**meta["task"], "kind": "magic"}}, "kind must be one of"),
         (tensors, {**meta, "threshold": "high"}, "no fine-tuned model"),
+        (tensors, {**meta, "threshold": 2.0}, r"threshold 2.0 does not lie in \(0, 1\)"),
         (tensors, {**meta, "encoder": huge}, "weights are not those of its encoder section"),
         (tensors, {**meta, "encoder": {**meta["encoder"], "depth": 10**6}}, "weights are not those of its encoder"),
         (tensors, {**meta, "encoder": {**meta["encoder"], "side": 4 * 10**4}}, "weights are not those of its encoder"),

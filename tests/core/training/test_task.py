@@ -60,7 +60,8 @@ def test_every_problem_of_a_file_is_listed(tmp_path: Path) -> None:
         (b"kind: classification\nclasses: [one]", "classes must name two classes or more"),
         (b"kind: classification\nclasses: [a|b, b]", "classes must be different words"),
         (b"kind: classification\nhead: {kind: upernet}", "head.kind must be one of linear, attentive"),
-        (b"head: {width: -1}", "head.width must be 0 or more channels"),
+        (b"head: {width: -1}", "head.width must be 0 to 4096 channels"),
+        (b"head: {width: 1000000000000}", "head.width must be 0 to 4096 channels"),
     ],
 )
 def test_a_hostile_file_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
@@ -77,5 +78,5 @@ def test_every_range_of_tuning_is_checked_and_all_are_reported() -> None:
     with pytest.raises(ConfigError) as caught:
         TuningConfig(encoder="none", last_blocks=0, layer_decay=0, steps=0, batch=0, learning_rate=-1,
                      head_learning_rate=0, warmup_fraction=2, weight_decay=-1, clip_norm=0, crop_scale_min=0,
-                     evaluations=0, patience=-1, precision="16")  # fmt: skip
-    assert len(caught.value.problems) == 14
+                     evaluations=0, patience=-1, precision="16", accelerator="banana")  # fmt: skip
+    assert len(caught.value.problems) == 15
