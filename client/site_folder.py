@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -86,7 +85,7 @@ class SiteFolder:
         return path
 
     @cached_property
-    def _names(self) -> dict[str, Any]:
+    def _names(self) -> dict[str, str]:
         path = self.path / NAMES
         remedy = "give the folder that `usfm-client init` made with --folder"
         try:
@@ -97,7 +96,7 @@ class SiteFolder:
             raise SecurityError(f"{path}: must hold schema_version, site and study; restore it from a backup")
         if value["schema_version"] != SCHEMA_VERSION:
             raise SecurityError(f"{path}: not of schema {SCHEMA_VERSION}; use the matching version")
-        return value | {name: check_name(value[name], what=f"{path}, {name}") for name in ("site", "study")}
+        return {name: check_name(value[name], what=f"{path}, {name}") for name in ("site", "study")}
 
 
 def make_site(site: str, study: str, *, folder: Path, now: datetime) -> SiteFolder:
