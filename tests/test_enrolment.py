@@ -2,13 +2,16 @@
 
 import json
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -296,3 +299,16 @@ def test_an_authoritys_key_in_a_safe_is_needed_to_approve_only(ceremony: Ceremon
     assert "authority.key: cannot be read" in ceremony.approve("north", fingerprint).stderr
     shutil.move(ceremony.place / "safe.key", ceremony.heart / "authority.key")
     done(ceremony.approve("north", fingerprint))
+
+
+def test_the_page_gives_commands_and_options_that_exist() -> None:
+    page = (Path(__file__).parents[1] / "docs/operations.md").read_text()
+    groups = {"usfm-server": server.cli.application, "usfm-client": client.cli.application}
+    lines = [line for line in page.splitlines() if line.startswith("usfm-")]
+    assert len(lines) >= 10
+    for line in lines:
+        name, *words = shlex.split(line)
+        command: Any = typer.main.get_command(groups[name])
+        while words and hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        command.make_context(name, words)
