@@ -1,4 +1,4 @@
-"""When a certificate's dates are wrong, and nonsense in its place; the ceremony itself is in tests/test_enrolment.py."""
+"""A certificate whose dates are wrong, and nonsense in its place; the ceremony is in tests/test_enrolment.py."""
 
 import json
 from datetime import UTC, datetime, timedelta

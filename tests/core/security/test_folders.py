@@ -9,12 +9,17 @@ from core.errors import SecurityError
 from core.security.folders import new_folder, read_file, write_file
 
 
-def test_nothing_is_left_of_a_folder_that_could_not_be_filled(tmp_path: Path) -> None:
-    for error in (SecurityError("no"), OSError(28, "No space left on device")):
-        with pytest.raises(SecurityError), new_folder(tmp_path / "a") as place:
-            (place / "key").write_text("secret")
-            raise error
-        assert not list(tmp_path.iterdir())
+def fill(path: Path, error: Exception) -> None:
+    with new_folder(path) as place:
+        (place / "key").write_text("secret")
+        raise error
+
+
+@pytest.mark.parametrize("error", [SecurityError("no"), OSError(28, "No space left on device")])
+def test_nothing_is_left_of_a_folder_that_could_not_be_filled(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(SecurityError):
+        fill(tmp_path / "a", error)
+    assert not list(tmp_path.iterdir())
 
 
 def test_whatever_is_there_is_kept(tmp_path: Path) -> None:
