@@ -3,6 +3,7 @@
 A subcommand imports its work inside, so that `--help` does not wait for torch.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,14 @@ application = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+enroll = typer.Typer(help="Joining a study: a request goes out, a certificate comes back.", no_args_is_help=True)
+application.add_typer(enroll, name="enroll")
+audit = typer.Typer(help="What this hospital did, as its log has it.", no_args_is_help=True)
+application.add_typer(audit, name="audit")
 
+AGAIN = "give the same command again"
+"""After Ctrl-C."""
+Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="made by `usfm-client init`")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0: as many as torch takes", min=0, max=256)]
 Cache = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="decoded images; 'cache' beside the results if none is given")
@@ -96,6 +104,103 @@ def predict(
         if threads:
             torch.set_num_threads(threads)
         predict_folder(model=model, images=images, out=out, threshold=threshold, overwrite=overwrite, console=Console())
+
+
+@application.command()
+def init(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="your name in the study", show_default=False)],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="the study's name", show_default=False)],
+    *,
+    folder: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="a new folder; named as the study if none is given")
+    ] = None,
+) -> None:
+    """Make your keys for a study, which never leave this machine, and begin the audit log."""
+    with told_errors(interrupted=AGAIN):
+        from client.site_folder import make_site
+        from core.security.names import check_name
+
+        place = folder or Path(check_name(study, what="study"))
+        make_site(site, study, folder=place, now=datetime.now(UTC))
+        typer.echo(f"keys of site {site} for study {study} are in {place}")
+        typer.echo(f"then: usfm-client enroll request --folder {place}")
+
+
+@enroll.command("request")
+def write_request(*, folder: Folder = Path()) -> None:
+    """Write the request for a certificate, and show the fingerprint that you read out."""
+    with told_errors(interrupted=AGAIN):
+        from client import enrolment
+        from client.site_folder import SiteFolder
+
+        request, path = enrolment.write_request(SiteFolder(folder), now=datetime.now(UTC))
+        typer.echo(f"send {path} to the consortium; it holds no secret")
+        typer.echo("when it calls you, read out the request's fingerprint:")
+        typer.echo(request.fingerprint)
+
+
+@enroll.command()
+def accept(
+    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="what came back", show_default=False)],
+    *,
+    authority: Annotated[Path, typer.Option(metavar="FILE", help="the authority's certificate, which came with it")],
+    authority_fingerprint: Annotated[str, typer.Option(metavar="TEXT", help="as the consortium read it out")],
+    folder: Folder = Path(),
+) -> None:
+    """Install the certificate that the consortium issued, if it is for your keys."""
+    with told_errors(interrupted=AGAIN):
+        from client import enrolment
+        from client.site_folder import SiteFolder
+        from core.security.certificates import day
+
+        identity = enrolment.accept(
+            SiteFolder(folder),
+            certificate,
+            authority=authority,
+            fingerprint=authority_fingerprint,
+            now=datetime.now(UTC),
+        )
+        typer.echo(f"site {identity.name} is enrolled in study {identity.study} until {day(identity.ends)}")
+
+
+@audit.command()
+def show(
+    *,
+    folder: Folder = Path(),
+    last: Annotated[int, typer.Option(metavar="N", help="only the last N records; 0: all", min=0)] = 0,
+) -> None:
+    """Show the records, one a line."""
+    with told_errors(interrupted=AGAIN):
+        from client.audit import records
+        from client.site_folder import SiteFolder
+
+        for line in records(SiteFolder(folder), last=last):
+            typer.echo(line)
+
+
+@audit.command()
+def verify(*, folder: Folder = Path()) -> None:
+    """Check the chain of the records, and name the first bad one."""
+    with told_errors(interrupted=AGAIN):
+        from client.audit import verified
+        from client.site_folder import SiteFolder
+
+        typer.echo(str(verified(SiteFolder(folder))))
+
+
+@audit.command()
+def export(
+    *,
+    folder: Folder = Path(),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="a new file, for an auditor")],
+) -> None:
+    """Write the whole log with your signature over it."""
+    with told_errors(interrupted=AGAIN):
+        from client.audit import write_export
+        from client.site_folder import SiteFolder
+
+        count = write_export(SiteFolder(folder), out)
+        typer.echo(f"{count} records are in {out}, signed")
 
 
 def main() -> None:
