@@ -133,8 +133,8 @@ def _counted(found: Mapping[str, int]) -> Iterator[str]:
     """What the metrics' rules set apart."""
     if empty := found.get("empty_images", 0):
         yield (
-            f"The mask of {empty} test images is empty at the model's size: they are in no mean. "
-            f"Of these, {found.get('empty_right', 0)} were rightly predicted empty."
+            f"The mask of {empty} test images is empty at the model's size: they are in no mean. Of these, "
+            f"{found.get('empty_right', 0)} were rightly predicted empty."
         )
     if penalised := found.get("hd95_penalised", 0):
         yield f"In {penalised} test images nothing was found; their HD95 is set to the image's diagonal."

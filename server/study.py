@@ -78,11 +78,11 @@ class StudyConfig:
 
     name: str
     seed: int
-    encoder: EncoderConfig
-    objective: ObjectiveConfig
-    augmentation: AugmentationConfig
-    training: TrainingConfig
-    federation: FederationConfig
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    federation: FederationConfig = field(default_factory=FederationConfig)
     weighting: str = "organ_aware"
     """organ_aware or fedavg."""
 

@@ -12,11 +12,13 @@ from core import config as configuration
 from core.errors import CheckpointError, ConfigError
 from core.federation.tensors import load_state, problems_with, spec_of, state_of
 from core.files import load_tensors, save_tensors
-from core.models.encoder import Encoder, EncoderConfig
+from core.models.encoder import Encoder, EncoderConfig, PlainConfig
 from core.models.task_model import TaskModel, build_task_model
 from core.training.task import Task
 
 SCHEMA_VERSION = 1
+_PLACES, _TABLE = "encoder.pos_embed.weight", "encoder.rel_pos_bias.table.weight"
+"""What a plain ViT knows places by, and what BEiT does; one of them is in every model."""
 _PLAIN = ("threshold", "best_step", "validation", "steps", "images", "seconds", "evaluation_seconds", "note", "start")
 
 
@@ -77,7 +79,8 @@ def load_fitted(path: Path) -> Fitted:
     tensors, meta = load_tensors(path, schema=SCHEMA_VERSION)
     try:
         task = configuration.from_mapping(Task, meta["task"], source=f"{path}: task")
-        config = configuration.from_mapping(EncoderConfig, meta["encoder"], source=f"{path}: encoder")
+        shape = PlainConfig if _PLACES in tensors else EncoderConfig
+        config = configuration.from_mapping(shape, meta["encoder"], source=f"{path}: encoder")
         model = _model(config, task, tensors)
         curve = [Point(step=int(step), loss=float(loss), validation=_number(score))
                  for step, loss, score in meta["curve"]]  # fmt: skip
@@ -105,13 +108,13 @@ def _model(config: EncoderConfig, task: Task, tensors: Mapping[str, np.ndarray[A
     What decides the memory that a model takes is compared first, so that a few wrong words cannot ask for a huge one.
     """
     shapes = spec_of(tensors)
-    table = ((2 * config.grid - 1) ** 2 + 3, config.heads_)
+    places = (1 + config.grid**2, config.width_) if config.plain else ((2 * config.grid - 1) ** 2 + 3, config.heads_)
     blocks = {name.split(".")[2] for name in shapes if name.startswith("encoder.blocks.")}
     if (
         shapes.get("encoder.norm.weight") != (config.width_,)
         or shapes.get("encoder.patch_embed.projection.weight") != (config.width_, config.channels * config.patch**2)
         or len(blocks) != config.depth_
-        or shapes.get("encoder.rel_pos_bias.table.weight") != table
+        or shapes.get(_PLACES if config.plain else _TABLE) != places
         or task.head.width > max(map(max, filter(None, shapes.values())))
     ):
         raise ValueError("its weights are not those of its encoder section")

@@ -12,7 +12,7 @@ from core.errors import CheckpointError
 from core.evaluation.downstream import predict
 from core.federation.tensors import digest_of, state_of
 from core.files import load_tensors, save_tensors
-from core.models.encoder import Encoder
+from core.models.encoder import Encoder, PlainConfig
 from core.training.fit import fit
 from core.training.fitted import SCHEMA_VERSION, Fitted, load_fitted, save_fitted
 from core.training.task import Task
@@ -37,6 +37,15 @@ def test_everything_comes_back(squares: Squares, task: Make, small_encoder: Enco
     images = squares("t", seed=2).images_NSS
     made = [predict(one.model, images, task=one.task) for one in (fitted, loaded)]
     assert np.array_equal(made[0], made[1])
+
+
+def test_a_model_from_a_plain_vision_transformer_comes_back(squares: Squares, task: Make, tmp_path: Path) -> None:
+    encoder = Encoder(PlainConfig(size="custom", width=16, depth=1, heads=2, patch=4, side=16, layer_scale=0.0))
+    fitted = fitted_of(encoder, squares, task())
+    save_fitted(tmp_path / "f", fitted)
+    loaded = load_fitted(tmp_path / "f")
+    assert loaded.model.encoder.config == encoder.config
+    assert digest_of(state_of(loaded.model)) == digest_of(state_of(fitted.model))
 
 
 def test_without_validation_there_is_no_score(
