@@ -18,7 +18,7 @@ def test_the_file_that_ships_loads_with_the_task_that_ships() -> None:
     config, _ = load(FederatedFinetuneConfig, path=SHIPPED / "federated_finetune.yaml", overrides=[])
     task = load_task(SHIPPED.parent / "tasks" / "breast_lesion.yaml")
     assert config.task == replace(task, tuning=replace(task.tuning, steps=config.task.tuning.steps))
-    assert config.steps == 50 * 4
+    assert config.steps == 100 * 4
     assert set(config.without_labels) < set(config.partition.mixes)
     assert len(config.partition.mixes) == 3
 
