@@ -196,8 +196,8 @@ def test_the_result_is_that_of_one_process_whatever_the_order_of_the_replies(
         return made[0]
 
     run = federate(tmp_path / "workers", grid=backwards)
-    # The counts, the plan (asked in the order in which the counts came), three rounds.
-    assert made[0].order == [3, 2, 1, 1, 2, 3, *[3, 2, 1] * 3]
+    # The counts, the plan, three rounds.
+    assert made[0].order == [3, 2, 1] * 5
     assert run.state.digest == undisturbed.state.digest
     assert run.lines == undisturbed.lines
     assert sorted(steps) == [(site, step) for site in ("east", "north", "west") for step in range(6)]
