@@ -27,6 +27,7 @@ AGAIN = "give the same command again"
 """After Ctrl-C."""
 Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="made by `usfm-client init`")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0: as many as torch takes", min=0, max=256)]
+Side = Annotated[int, typer.Option(help="pixels on a side of the model's input; 0: as the weights", min=0, max=4096)]
 Cache = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="decoded images; 'cache' beside the results if none is given")
 ]
@@ -50,9 +51,7 @@ def finetune(
     cache: Cache = None,
     seed: Annotated[int, typer.Option(help="of every random draw")] = 0,
     threads: Threads = 0,
-    side: Annotated[
-        int, typer.Option(help="pixels on a side of the model's input; 0: as the weights", min=0, max=4096)
-    ] = 0,
+    side: Side = 0,
     test: Annotated[float, typer.Option(help="share of the patients for the result")] = 0.25,
     validation: Annotated[float, typer.Option(help="share of the patients that choose which state is kept")] = 0.1,
     names: Annotated[bool, typer.Option("--names", help="name patients in the results, not number them")] = False,
