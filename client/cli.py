@@ -28,6 +28,7 @@ AGAIN = "give the same command again"
 Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="made by `usfm-client init`")]
 Side = Annotated[int, typer.Option(help="pixels on a side of the model's input; 0: as the weights", min=0, max=4096)]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0: as many as torch takes", min=0, max=256)]
+Side = Annotated[int, typer.Option(help="pixels on a side of the model's input; 0: as the weights", min=0, max=4096)]
 Cache = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="decoded images; 'cache' beside the results if none is given")
 ]
