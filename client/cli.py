@@ -26,7 +26,6 @@ application.add_typer(audit, name="audit")
 AGAIN = "give the same command again"
 """After Ctrl-C."""
 Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="made by `usfm-client init`")]
-Side = Annotated[int, typer.Option(help="pixels on a side of the model's input; 0: as the weights", min=0, max=4096)]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0: as many as torch takes", min=0, max=256)]
 Side = Annotated[int, typer.Option(help="pixels on a side of the model's input; 0: as the weights", min=0, max=4096)]
 Cache = Annotated[
