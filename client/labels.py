@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.cache import ImageCache, open_cache
-from core.data.labelled import Labelled, labelled_images
-from core.data.manifest import Manifest, Record
+from core.data.labelled import Labelled, labelled_images, why_unused
+from core.data.manifest import Manifest
 from core.data.splits import SPLITS, Split, split_patients
 from core.errors import DataError
 from core.evaluation.downstream import obstacle
-from core.federation.tensors import digest_of
 from core.training.task import Task
 
 MOST_NAMED = 8
@@ -49,10 +48,7 @@ class Prepared:
         """SHA-256 of all pixels, masks, labels and patients."""
         found = hashlib.sha256()
         for part in self.parts.values():
-            arrays: dict[str, NDArray[Any]] = {"images": part.images_NSS}
-            arrays |= {"masks": part.masks_NSS} if part.masks_NSS is not None else {}
-            arrays |= {"labels": part.labels_N} if part.labels_N is not None else {}
-            found.update(f"{digest_of(arrays)}|{json.dumps(part.patients_N.tolist())}".encode())
+            found.update(part.fingerprint.encode())
         return found.hexdigest()
 
 
@@ -111,20 +107,6 @@ def prepare_labels(
 
 def _spacing(cache: ImageCache, rows: list[int]) -> NDArray[np.float64]:
     return cache.spacing(np.array(rows, dtype=np.int64))
-
-
-def why_unused(task: Task, record: Record) -> str:
-    """Why a task leaves a row of the manifest out; empty where it does not."""
-    if task.dataset not in ("", record.dataset):
-        return f"not of data set {task.dataset}"
-    if task.organ not in ("", record.organ):
-        return f"not of organ {task.organ}"
-    if task.kind == "segmentation" and record.mask is None:
-        return "without a mask"
-    value = record.label if task.column == "label" else record.organ
-    if task.kind == "classification" and value not in {word for group in task.classes for word in group.split("|")}:
-        return f"of no class of the task ({task.column} {value or 'empty'})"
-    return ""
 
 
 def _nothing(task: Task, manifest: Manifest, unused: Mapping[str, int]) -> list[str]:

@@ -11,8 +11,8 @@ from torch import nn
 from client.site import Site
 from core.errors import PlanError
 from core.federation.plan import Plan
-from core.federation.task_section import ENCODER, planned_model, section_of
-from core.federation.tensors import Tensors
+from core.federation.task_section import planned_model, section_of
+from core.federation.tensors import ENCODER, Tensors
 from core.federation.update import Instruction
 from core.models.build import build_model
 from core.training.finetune import FineTuning, TuningSummary

@@ -3,7 +3,6 @@
 Nothing is trained and nothing leaves the folder of the results.
 """
 
-import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from core.evaluation.drawing import csv_text
 from core.evaluation.overlay import LEAST
 from core.evaluation.sheet import Cell, sheet
 from core.files import write_bytes, write_json, write_text
+from core.models.checkpoint_file import sha256_of
 from core.run_folder import alone_in
 from core.training.fitted import Fitted, load_fitted
 
@@ -214,14 +214,12 @@ def _write(run: _Run, listing: Listing, broken: dict[Path, str], *, model: Path)
         rows = [(shown(record["file"]), record["class"], *record["probabilities"].values()) for record in run.records]
         write_text(run.out / "classes.csv", csv_text(["file", "class", *task.classes], rows))
     write_text(run.out / "overlay.html", _sheet(run, broken))
-    with model.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     document = {
         "schema_version": SCHEMA_VERSION,
         "code_version": __version__,
         "task": task.name,
         "kind": task.kind,
-        "model": {"file": model.name, "sha256": digest, "side": run.fitted.model.encoder.config.side},
+        "model": {"file": model.name, "sha256": sha256_of(model), "side": run.fitted.model.encoder.config.side},
         "threshold": run.threshold if run.kind == "segmentation" else None,
         "counts": {"images": len(listing.images), "predicted": len(run.records), "broken": len(broken),
                    "skipped": len(listing.skipped)},

@@ -67,7 +67,7 @@ class Site:
     def labelled_counts(self, task: Task) -> dict[str, int]:
         """Patients with a label of the task, under its name."""
         records = self.manifest.records
-        rows_N = labelled_rows(task, self.manifest, self.cache, range(len(records)))
+        rows_N = labelled_rows(task, self.manifest, range(len(records)))
         return {task.name: len({records[row].patient for row in rows_N})}
 
     def disclosed(self, task: Task) -> dict[str, int]:

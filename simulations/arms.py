@@ -9,28 +9,27 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from core.data.sampling import OrganSampler
 from core.evaluation.arms import LOCAL
 from core.federation.organs import target_mix
-from core.federation.plan import Plan, plan_from
+from core.federation.plan import Plan
 from core.federation.tensors import Tensors, load_state, state_of
 from core.models.build import build_model
 from core.training.pretrain import Pretraining
 from core.training.settings import TrainingConfig
-from core.training.snapshot import load_snapshot, save_snapshot
 from core.training.source import Source
-from server.state import ServerState, Store
+from server.state import Store
 from server.study import StudyConfig, make_plan, study_to_json
+from simulations.arm_training import Rounds, in_segments, of_federation
 from simulations.backends import federate
 from simulations.config import SimulationConfig
 from simulations.deadline import Deadline
-from simulations.display import ArmProgress, Display
+from simulations.display import Display
 from simulations.prepare import Prepared, node_configs
-from simulations.results import Curve, Trained
+from simulations.results import Trained
 from simulations.warm_start import check_start, start_file, start_of
 
 SNAPSHOTS = 100
@@ -129,13 +128,7 @@ class Bench:
                 observer=watcher,
                 on_step=lambda _site, _step, loss, images: progress.step(loss, images),
             )
-        plan = plan_from((store.folder / "plan.json").read_text())
-        state = store.load(plan_digest=plan.digest)
-        assert state is not None
-        receipts = store.receipts()
-        taken = config.local_steps * self.config.training.batch
-        images = taken * sum(len(line["contributors"]) for line in receipts)
-        return Trained(model=state.model, images=images, seconds=state.seconds, curve=curve_of(receipts, images=taken))
+        return of_federation(store, images=config.local_steps * self.config.training.batch)
 
     def alone(self, site: str, folder: Path) -> Trained:
         """One hospital without the others: R H steps at B, organs by the mix of its own patients."""
@@ -180,45 +173,22 @@ class Bench:
         segment *= max(1, rounds // SNAPSHOTS)
         training = Pretraining(model, config=settings, total_steps=total)
         path = folder / "snapshot.safetensors"
-        step, curve, seconds = _resume(path, training)
-        with self.display.arm(self._label(label), steps=total, done=step) as progress:
-            while step < total:
-                steps, note = min(segment, total - step), f"{label}; resume from {path}"
-                summary = training.run(
-                    source, first=step, steps=steps, on_step=lambda _s, loss, n: progress.step(loss, n), where=note
-                )
-                step += steps
-                seconds += summary.seconds
-                curve.append((step * batch, summary.loss))
-                save_snapshot(path, training, step=step, extra={"curve": curve, "seconds": seconds})
-                if step < total:
-                    self.deadline.check(f"{label}, step {step} of {total}")
-        return Trained(model=state_of(model), images=step * batch, seconds=seconds, curve=curve)
+        return in_segments(
+            training,
+            source,
+            path=path,
+            segment=segment,
+            batch=batch,
+            display=self.display,
+            shown=self._label(label),
+            deadline=self.deadline,
+            label=label,
+            where=f"{label}; resume from {path}",
+        )
 
     def _label(self, label: str) -> str:
         """An arm's name for the display: with its seed where there are several."""
         return f"{label}, seed {self.seed}" if len(self.config.training_seeds) > 1 else label
-
-
-class Rounds:
-    """Hands closed rounds to the display, and stops between two rounds when the time is up."""
-
-    def __init__(self, progress: ArmProgress, *, total: int, steps: int, deadline: Deadline) -> None:
-        self._progress = progress
-        self._total = total
-        self._steps = steps
-        self._deadline = deadline
-
-    def phase(self, name: str, number: int) -> None:
-        """A round begins: the steps of those before it are behind, taken in this process or an earlier one."""
-        if name == "asked":
-            self._progress.at(number * self._steps)
-
-    def closed(self, state: ServerState) -> None:
-        """One more round."""
-        self._progress.round(state, self._total)
-        if state.round < self._total:
-            self._deadline.check(f"round {state.round} of {self._total}")
 
 
 def plan_of(
@@ -254,23 +224,3 @@ def benches_of(
         )
         for seed in [*config.training_seeds, *config.initial_seeds]
     ]
-
-
-def curve_of(receipts: list[dict[str, Any]], *, images: int) -> Curve:
-    """Each round's mean loss by the weights of the sites that reported one; an update took `images` images."""
-    curve: Curve = []
-    seen = 0
-    for line in receipts:
-        entries = line["contributors"].values()
-        seen += images * len(entries)
-        told = [(entry["weight"], entry["metrics"]["loss"]) for entry in entries if "loss" in entry["metrics"]]
-        if told:
-            curve.append((seen, sum(weight * loss for weight, loss in told) / sum(weight for weight, _ in told)))
-    return curve
-
-
-def _resume(path: Path, training: Pretraining) -> tuple[int, Curve, float]:
-    if not path.exists():
-        return 0, [], 0.0
-    step, meta = load_snapshot(path, training)
-    return step, [(int(images), float(loss)) for images, loss in meta["curve"]], float(meta["seconds"])

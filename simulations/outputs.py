@@ -8,7 +8,7 @@ from typing import Any
 
 from core import __version__
 from core.evaluation.report import ReportData, write_report
-from core.federation.tensors import Tensors, digest_of, load_state
+from core.federation.tensors import Tensors, digest_of, encoder_part, load_state
 from core.files import save_tensors, write_json, write_text
 from core.models.encoder import build_encoder
 from core.models.export import export_timm
@@ -90,7 +90,7 @@ def _receipts(bench: Bench) -> list[dict[str, Any]]:
 
 def _write_encoder(folder: Path, bench: Bench, metrics: Mapping[str, Any], *, model: Tensors) -> None:
     """The federated encoder of the first seed, its model card, and the encoder as timm opens it."""
-    encoder = {name.removeprefix("encoder."): value for name, value in model.items() if name.startswith("encoder.")}
+    encoder = encoder_part(model)
     meta = {"schema_version": SCHEMA_VERSION, "encoder": asdict(bench.config.encoder), "sha256": digest_of(encoder)}
     save_tensors(folder / "encoder.safetensors", encoder, meta=meta)
     write_text(folder / "encoder.md", model_card(bench, metrics, encoder_hash=digest_of(encoder)))

@@ -78,19 +78,24 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def node(records: tuple[Record, ...], cache_folder: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def _nodes(records: tuple[Record, ...], *, cache: Path, folder: Path) -> Callable[..., dict[str, Any]]:
     """(name, key=value, ...) -> the node configuration of the hospital of that name, its manifest written."""
 
     def make(name: str, **changes: Any) -> dict[str, Any]:
-        folder = tmp_path / "sites" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        write_manifest([record for record in records if record.site == name], folder / "manifest.csv")
-        values = {"site": name, "manifest": str(folder / "manifest.csv"), "folder": str(folder / "study"),
-                  "cache": str(cache_folder), "side": 20, "approval": "automatic"}  # fmt: skip
+        place = folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        write_manifest([record for record in records if record.site == name], place / "manifest.csv")
+        values = {"site": name, "manifest": str(place / "manifest.csv"), "folder": str(place / "study"),
+                  "cache": str(cache), "side": 20, "approval": "automatic"}  # fmt: skip
         return {**values, **changes}
 
     return make
+
+
+@pytest.fixture
+def node(records: tuple[Record, ...], cache_folder: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """(name, key=value, ...) -> the node configuration of the hospital of that name, its manifest written."""
+    return _nodes(records, cache=cache_folder, folder=tmp_path / "sites")
 
 
 @pytest.fixture
@@ -173,16 +178,7 @@ def masked_records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, ..
 @pytest.fixture
 def task_node(masked_records: tuple[Record, ...], cache_folder: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """(name, key=value, ...) -> the node configuration of a hospital with the images of `masked_records`."""
-
-    def make(name: str, **changes: Any) -> dict[str, Any]:
-        folder = tmp_path / "task-sites" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        write_manifest([record for record in masked_records if record.site == name], folder / "manifest.csv")
-        values = {"site": name, "manifest": str(folder / "manifest.csv"), "folder": str(folder / "study"),
-                  "cache": str(cache_folder), "side": 20, "approval": "automatic"}  # fmt: skip
-        return {**values, **changes}
-
-    return make
+    return _nodes(masked_records, cache=cache_folder, folder=tmp_path / "task-sites")
 
 
 @pytest.fixture

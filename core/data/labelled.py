@@ -3,6 +3,7 @@
 Shape legend: N images, S side as cached, E side of the encoder's input.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from core.data.cache import ImageCache
 from core.data.manifest import Manifest, Record
 from core.errors import DataError
+from core.federation.tensors import digest_of
 from core.training.task import Task
 
 
@@ -60,29 +62,25 @@ class Labelled:
         """The images of these patients, in the same order."""
         return self.at(np.isin(self.patients_N, list(patients)))
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells these images, masks, labels and patients from others."""
+        named = {"images": self.images_NSS, "masks": self.masks_NSS, "labels": self.labels_N}
+        arrays = {name: value for name, value in named.items() if value is not None}
+        return f"{digest_of(arrays)}|{json.dumps(self.patients_N.tolist())}"
 
-def labelled_rows(task: Task, manifest: Manifest, cache: ImageCache, rows: Sequence[int]) -> NDArray[np.int64]:
+
+def labelled_rows(task: Task, manifest: Manifest, rows: Sequence[int]) -> NDArray[np.int64]:
     """Those of the manifest's rows that the task is about, (N,); a row without its label or mask is left out.
 
     For enhancement every image of the task's data set and organ counts: the image itself is what is to be restored.
     """
-    number = _numbers(task)
-    kept = []
-    for row in rows:
-        record = manifest.records[row]
-        if task.dataset not in ("", record.dataset) or task.organ not in ("", record.organ):
-            continue
-        if task.kind == "classification" and _value(task, record) not in number:
-            continue
-        if task.kind == "segmentation" and not cache.has_mask(row):
-            continue
-        kept.append(row)
-    return np.array(kept, dtype=np.int64)
+    return np.array([row for row in rows if not why_unused(task, manifest.records[row])], dtype=np.int64)
 
 
 def labelled_images(task: Task, manifest: Manifest, cache: ImageCache, rows: Sequence[int]) -> Labelled:
     """The images of `labelled_rows`, with what the task predicts for each."""
-    rows_N = labelled_rows(task, manifest, cache, rows)
+    rows_N = labelled_rows(task, manifest, rows)
     records = [manifest.records[row] for row in rows_N]
     number = _numbers(task)
     labels = [number.get(_value(task, record), -1) for record in records]
@@ -93,6 +91,20 @@ def labelled_images(task: Task, manifest: Manifest, cache: ImageCache, rows: Seq
         masks_NSS=cache.masks(rows_N) if task.kind == "segmentation" else None,
         labels_N=np.array(labels, dtype=np.int64) if task.kind == "classification" else None,
     )
+
+
+def why_unused(task: Task, record: Record) -> str:
+    """Why a task leaves a row of the manifest out; empty where it does not."""
+    if task.dataset not in ("", record.dataset):
+        return f"not of data set {task.dataset}"
+    if task.organ not in ("", record.organ):
+        return f"not of organ {task.organ}"
+    if task.kind == "segmentation" and record.mask is None:
+        return "without a mask"
+    value = _value(task, record)
+    if task.kind == "classification" and value not in _numbers(task):
+        return f"of no class of the task ({task.column} {value or 'empty'})"
+    return ""
 
 
 def _numbers(task: Task) -> dict[str, int]:

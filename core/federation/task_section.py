@@ -18,14 +18,12 @@ from core.federation.tensors import Spec, Tensors, digest_of, load_state, proble
 from core.models.encoder import Encoder, EncoderConfig, build_encoder
 from core.models.task_model import TaskModel, build_task_model
 from core.training.finetune import freeze, parameter_groups
+from core.training.settings import widest_step
 from core.training.task import Task, TuningConfig
 
-ENCODER = "encoder."
-"""Begins the names of the encoder's tensors in a task model."""
 HEAD = "head."
-WIDEST = (1 - 0.9) / math.sqrt(1 - 0.999)
-"""Farthest that one step of AdamW with its usual decays moves a parameter, in rates (Kingma and Ba, "Adam", ICLR 2015,
-section 2.1)."""
+WIDEST = widest_step(beta1=0.9, beta2=0.999)
+"""Of AdamW with its usual decays, in rates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,8 @@ import torch
 
 Tensors = dict[str, npt.NDArray[np.float32]]
 """Float32 parameters by name."""
+ENCODER = "encoder."
+"""Begins the names of the encoder's tensors in a model that has more."""
 Spec = dict[str, tuple[int, ...]]
 """Shape by name: the tensors that a plan lets travel."""
 
@@ -22,6 +24,11 @@ def state_of(module: torch.nn.Module) -> Tensors:
 def load_state(module: torch.nn.Module, tensors: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Copy arrays into a module; every name must match."""
     module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}, strict=True)
+
+
+def encoder_part(model: Mapping[str, npt.NDArray[np.float32]]) -> Tensors:
+    """The encoder's tensors of a model that has more, named as in the encoder."""
+    return {name.removeprefix(ENCODER): value for name, value in model.items() if name.startswith(ENCODER)}
 
 
 def spec_of(tensors: Mapping[str, npt.NDArray[np.generic]]) -> Spec:

@@ -84,13 +84,20 @@ def learning_rate_at(step: int, *, total: int, config: TrainingConfig) -> float:
     return config.learning_rate * (config.final_fraction + (1.0 - config.final_fraction) * cosine)
 
 
+def widest_step(*, beta1: float, beta2: float) -> float:
+    """Farthest that one step of AdamW moves a parameter, in rates, before weight decay.
+
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, arXiv:1412.6980, section 2.1.
+    """
+    return max(1.0, (1.0 - beta1) / math.sqrt(1.0 - beta2))
+
+
 def update_bound(config: TrainingConfig, *, steps: int, parameters: int) -> float:
     """An L2 bound that no honest round of `steps` AdamW steps exceeds, in parameter units.
 
-    One step moves a parameter by at most rate * max(1, (1-b1)/sqrt(1-b2)) before weight decay (Kingma and Ba, "Adam",
-    ICLR 2015, section 2.1); the factor 1.5 leaves room for decay. For sgd the clipped gradient gives the bound.
+    The factor 1.5 leaves room for weight decay. For sgd the clipped gradient gives the bound.
     """
     if config.optimizer == "sgd":
         return 1.5 * config.learning_rate * config.clip_norm * steps
-    widest = max(1.0, (1.0 - config.beta1) / math.sqrt(1.0 - config.beta2))
+    widest = widest_step(beta1=config.beta1, beta2=config.beta2)
     return 1.5 * config.learning_rate * widest * steps * math.sqrt(parameters)

@@ -13,16 +13,14 @@ from pathlib import Path
 from core.data.labelled import Labelled
 from core.evaluation.arms import LOCAL
 from core.evaluation.downstream import Chooser
-from core.federation.plan import plan_from
-from core.federation.task_section import ENCODER, planned_model, section_of
-from core.federation.tensors import Tensors, load_state, state_of
+from core.federation.task_section import planned_model, section_of
+from core.federation.tensors import ENCODER, Tensors, load_state
 from core.models.task_model import TaskModel
 from core.training.finetune import FineTuning
 from core.training.labelled_source import LabelledSource
-from core.training.snapshot import load_snapshot, save_snapshot
 from server.state import Store
 from server.task_study import TaskPlan, TaskStudyConfig, make_task_plan, task_study_to_json
-from simulations.arms import Rounds, curve_of
+from simulations.arm_training import Rounds, in_segments, of_federation
 from simulations.backends import federate
 from simulations.deadline import Deadline
 from simulations.display import Display
@@ -30,7 +28,7 @@ from simulations.federated_finetune.config import FederatedFinetuneConfig
 from simulations.federated_finetune.data import TaskData
 from simulations.federated_finetune.results import TaskScores, load_arm, save_arm, score
 from simulations.prepare import node_configs
-from simulations.results import Curve, Trained
+from simulations.results import Trained
 
 START_FILE = "start.safetensors"
 """In the run's folder: the encoder that was given to start from."""
@@ -133,46 +131,33 @@ class TaskBench:
                 observer=Rounds(progress, total=rounds, steps=steps, deadline=self.deadline),
                 on_step=lambda _site, _step, loss, images: progress.step(loss, images),
             )
-        plan = plan_from((store.folder / "plan.json").read_text())
-        state = store.load(plan_digest=plan.digest)
-        assert state is not None
-        receipts = store.receipts()
-        taken = config.federation.local_steps * config.task.tuning.batch
-        images = taken * sum(len(line["contributors"]) for line in receipts)
-        start = {f"{ENCODER}{name}": value for name, value in self.planned.start.items()}
-        model = start | state.model
-        return Trained(model=model, images=images, seconds=state.seconds, curve=curve_of(receipts, images=taken))
+        return of_federation(
+            store,
+            images=config.federation.local_steps * config.task.tuning.batch,
+            still={f"{ENCODER}{name}": value for name, value in self.planned.start.items()},
+        )
 
     def _alone(self, folder: Path, labelled: Labelled, *, stream: str, segment: int, batch: int) -> Trained:
-        """Train in segments with a snapshot after each, so that a killed arm goes on from the last."""
+        """One place's labelled images, R segments of `segment` steps at `batch`."""
         plan, total = self.planned.plan, self.config.federation.rounds * segment
         task = section_of(plan).task
         tuning = replace(task.tuning, batch=batch)
         side = self.config.encoder.side
         source = LabelledSource(labelled=labelled, task=task, side=side, seed=self.seed, stream=stream)
         training = FineTuning(self.model(), config=tuning, total_steps=total, seed=self.seed)
-        path = folder / "snapshot.safetensors"
-        step, curve, seconds = _resume(path, training)
         label = stream if stream.startswith("centralized") else f"{stream} alone"
-        with self.display.arm(self._label(label), steps=total, done=step) as progress:
-            while step < total:
-                summary = training.run(
-                    source, first=step, steps=segment, on_step=lambda _s, loss, n: progress.step(loss, n), where=label
-                )
-                step += segment
-                seconds += summary.seconds
-                curve.append((step * batch, summary.loss))
-                save_snapshot(path, training, step=step, extra={"curve": curve, "seconds": seconds})
-                if step < total:
-                    self.deadline.check(f"{label}, step {step} of {total}")
-        return Trained(model=state_of(training.model), images=step * batch, seconds=seconds, curve=curve)
+        return in_segments(
+            training,
+            source,
+            path=folder / "snapshot.safetensors",
+            segment=segment,
+            batch=batch,
+            display=self.display,
+            shown=self._label(label),
+            deadline=self.deadline,
+            label=label,
+            where=label,
+        )
 
     def _label(self, label: str) -> str:
         return f"{label}, seed {self.seed}" if len(self.config.seeds) > 1 else label
-
-
-def _resume(path: Path, training: FineTuning) -> tuple[int, Curve, float]:
-    if not path.exists():
-        return 0, [], 0.0
-    step, meta = load_snapshot(path, training)
-    return step, [(int(images), float(loss)) for images, loss in meta["curve"]], float(meta["seconds"])

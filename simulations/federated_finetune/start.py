@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import ConfigError
-from core.federation.task_section import ENCODER
-from core.federation.tensors import Tensors, problems_with, spec_of, state_of
+from core.federation.tensors import Tensors, encoder_part, problems_with, spec_of, state_of
 from core.files import load_tensors
 from core.models.encoder import build_encoder
 from core.models.normalization import PER_IMAGE
@@ -75,8 +74,7 @@ def _of_run(config: FederatedFinetuneConfig, held_out: Collection[Patient]) -> S
     if not path.exists():
         raise ConfigError(f"start.arm: {run.folder} has no arm {config.start.arm}; one of arms/seed-{seed} is meant")
     model = load_tensors(path, schema=SCHEMA_VERSION)[0]
-    encoder = {name.removeprefix(ENCODER): value for name, value in model.items() if name.startswith(ENCODER)}
-    return Start(encoder, f"run {run.name}, arm {config.start.arm}, seed {seed}")
+    return Start(encoder_part(model), f"run {run.name}, arm {config.start.arm}, seed {seed}")
 
 
 def _trained_on(run: SavedRun) -> Iterator[Patient]:

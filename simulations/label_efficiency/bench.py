@@ -86,7 +86,7 @@ class Bench:
         return TaskData(
             task=task,
             **parts,
-            spacing_N2=cache.spacing(labelled_rows(task, manifest, cache, rows("test"))),
+            spacing_N2=cache.spacing(labelled_rows(task, manifest, rows("test"))),
             strata=self._strata(task, parts["train"]),
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.errors import CheckpointError, ConfigError
 from core.evaluation.arms import LOCAL
-from core.federation.tensors import Tensors, digest_of, load_state, state_of
+from core.federation.tensors import Tensors, digest_of, encoder_part, load_state, state_of
 from core.files import load_tensors, save_tensors, write_json
 from core.models.encoder import Encoder, EncoderConfig, PlainConfig, build_encoder
 from core.models.weights import load_encoder
@@ -122,10 +122,8 @@ def _trained(bench: Bench, folder: Path) -> Encoder:
         raise ConfigError(
             f"{folder}: the pretraining has no such arm; run it with this arm and seed, or leave the arm out of arms"
         )
-    model = result[0].model
-    tensors = {name.removeprefix("encoder."): value for name, value in model.items() if name.startswith("encoder.")}
     encoder = build_encoder(bench.simulation.encoder, seed=0)
-    _load(encoder, tensors, place=folder)
+    _load(encoder, encoder_part(result[0].model), place=folder)
     return encoder
 
 

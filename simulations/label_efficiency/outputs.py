@@ -16,6 +16,7 @@ from rich.console import Console
 from core import __version__
 from core.evaluation.formats import seconds, words
 from core.evaluation.label_efficiency.analysis import Analysis, analyse
+from core.evaluation.label_efficiency.cells import cost_of
 from core.evaluation.label_efficiency.report import StudyReport, write_report
 from core.evaluation.label_efficiency.results import results_page, terminal_tables
 from core.evaluation.metrics.score import PRIMARY
@@ -127,13 +128,8 @@ def _metrics(bench: Bench, outcome: Outcome, analysis: Analysis) -> dict[str, An
 
 def _cost(analysis: Analysis, arm: str) -> dict[str, float | int]:
     """Of fine-tuning and scoring; two arms that are one hospital both count its cells."""
-    own = [cell for cell in analysis.cells if cell.arm == arm]
-    return {
-        "cells": len(own),
-        "minutes": sum(cell.seconds for cell in own) / 60,
-        "images": sum(cell.images for cell in own),
-        "steps": sum(cell.steps for cell in own),
-    }
+    spent = cost_of([cell for cell in analysis.cells if cell.arm == arm])
+    return {"cells": spent.cells, "minutes": spent.seconds / 60, "images": spent.images, "steps": spent.steps}
 
 
 def _pretraining_seconds(outcome: Outcome) -> float | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.labels import cached_side, counts, prepare_labels, why_unused
-from core.data.labelled import Labelled
+from client.labels import cached_side, counts, prepare_labels
+from core.data.labelled import Labelled, why_unused
 from core.data.manifest import Manifest, Record, load_manifest
 from core.errors import DataError
 from core.training.task import Task

@@ -4,9 +4,9 @@ The runner writes a cell as JSON when it is done; what is read back is checked f
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,6 +95,26 @@ def sums_of(by_patient: ByPatient) -> np.ndarray:
 
 def _pairs(one: PatientScore) -> Sequence[Sequence[float]]:
     return [(one, 1.0)] if isinstance(one, int | float) else one
+
+
+class Cost(NamedTuple):
+    """What cells took."""
+
+    cells: int
+    seconds: float
+    """Wall clock, summed over processes."""
+    steps: int
+    images: int
+
+
+def cost_of(cells: Collection[Cell]) -> Cost:
+    """The sums over some cells."""
+    return Cost(
+        cells=len(cells),
+        seconds=sum(cell.seconds for cell in cells),
+        steps=sum(cell.steps for cell in cells),
+        images=sum(cell.images for cell in cells),
+    )
 
 
 def cell_from(content: Any, *, place: str) -> Cell:

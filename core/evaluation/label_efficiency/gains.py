@@ -147,7 +147,8 @@ def _reach(scores: Scores, *, task: str, arm: str, budgets: Sequence[Budget]) ->
         if isinstance(one := difference(scores, (task, arm, budget), (task, FLOOR, "all")), Sampled)
     }  # fmt: skip
     reached = next((budget for budget, one in found.items() if one.value >= 0), None)
-    shown = next((budget for budget, one in found.items() if (one.estimate.low or 0.0) >= -MARGIN), None)
+    lows = {budget: one.estimate.low for budget, one in found.items()}
+    shown = next((budget for budget, low in lows.items() if low is not None and low >= -MARGIN), None)
     reason = ""
     if not found:
         reason = "no budget has a score"

@@ -8,7 +8,7 @@ import numpy as np
 from core.evaluation.formats import NONE, count, difference, seconds, share, with_interval, words
 from core.evaluation.label_efficiency.analysis import Analysis
 from core.evaluation.label_efficiency.budgets import Budget, budget_label
-from core.evaluation.label_efficiency.cells import Cell
+from core.evaluation.label_efficiency.cells import Cell, cost_of
 from core.evaluation.label_efficiency.design import FLOOR, OURS, REFERENCE
 from core.evaluation.label_efficiency.looks import arm_name
 from core.evaluation.marks import finite
@@ -119,16 +119,10 @@ def cost(analysis: Analysis) -> Table:
     """Fine-tuning by task and arm, and in all: cells, time summed over processes, images drawn."""
 
     def row(names: Sequence[str], cells: Sequence[Cell]) -> list[str]:
-        spent, images = sum(cell.seconds for cell in cells), sum(cell.images for cell in cells)
-        speed = f"{images / spent:,.0f}" if spent > 0 else NONE
-        return [
-            *names,
-            count(len(cells)),
-            seconds(spent),
-            count(sum(cell.steps for cell in cells)),
-            count(images),
-            speed,
-        ]
+        spent = cost_of(cells)
+        speed = f"{spent.images / spent.seconds:,.0f}" if spent.seconds > 0 else NONE
+        told = [count(spent.cells), seconds(spent.seconds), count(spent.steps), count(spent.images), speed]
+        return [*names, *told]
 
     rows = [
         row([words(task), arm_name(arm)], own)

@@ -4,6 +4,7 @@ Shape legend: B batch, N patches, G patches along a side, D width, E image side,
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -12,12 +13,13 @@ LAST = -1
 """The block number of the tokens after the encoder's final norm."""
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """A task's head. Every parameter lives in a leaf module and no layer mixes the images of a batch."""
 
     blocks: tuple[int, ...] = (LAST,)
     """The encoder's blocks whose output it reads, -1 for the tokens after the final norm."""
 
+    @abstractmethod
     def forward(self, features: Sequence[Tensor], x_B1EE: Tensor) -> Tensor:
         """Predict.
 
@@ -29,8 +31,8 @@ class Head(nn.Module):
             Segmentation: logits (B, 1, E, E) that a pixel is inside. Classification: logits (B, K). Enhancement: the
             restored image (B, 1, E, E), in the units of the input.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, features: Sequence[Tensor], x_B1EE: Tensor, target: Tensor) -> Tensor:
         """The scalar to minimize.
 
@@ -39,7 +41,6 @@ class Head(nn.Module):
             x_B1EE: As in `forward`.
             target: Masks (B, 1, E, E) of 0 and 1, class numbers (B,), or the clean image (B, 1, E, E).
         """
-        raise NotImplementedError
 
 
 def blocks_at(*thirds: float, depth: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,41 @@ from core.models.encoder import Encoder, EncoderConfig, build_encoder
 
 HOSTILE = '<script>alert("h")</script> & $\\frac{ [red]x[/] 医院'
 """A hospital's name that would break a page, a figure or a table that trusts it."""
+
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, its visible text, and whether every tag is closed in order."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="session")
+def page_of() -> type[Page]:
+    """Reads the source of a page: its tags, its text, and whether every tag is closed in order."""
+    return Page
 
 
 def _arm(loss: float, mean: float | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import base64
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +10,9 @@ import pytest
 
 from core.evaluation.report import ReportData, draw, render, write_report
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 
-
-class Page(HTMLParser):
-    """The tags of a page with their attributes, its visible text, and whether every tag is closed in order."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def test_every_tag_is_closed_and_every_section_is_there(report: ReportData) -> None:
-    page = Page(render(report))
+def test_every_tag_is_closed_and_every_section_is_there(page_of: Any, report: ReportData) -> None:
+    page = page_of(render(report))
     assert page.open == []
     for heading in ("The gap closed", "Held-out loss by organ", "The arms", "Scores on tasks", "Limits",
                     "Who holds what", "How the loss fell", "What the model restores",
@@ -49,8 +20,8 @@ def test_every_tag_is_closed_and_every_section_is_there(report: ReportData) -> N
         assert heading in page.text
 
 
-def test_the_page_fetches_nothing_and_runs_nothing(report: ReportData) -> None:
-    page = Page(render(report))
+def test_the_page_fetches_nothing_and_runs_nothing(page_of: Any, report: ReportData) -> None:
+    page = page_of(render(report))
     assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
         for name, value in attributes.items():
@@ -68,16 +39,16 @@ def test_names_of_hospitals_are_text_and_never_markup(report: ReportData) -> Non
     assert "<b>here</b>" not in source
 
 
-def test_every_figure_has_a_caption_and_every_picture_words_for_it(report: ReportData) -> None:
-    page = Page(render(report))
+def test_every_figure_has_a_caption_and_every_picture_words_for_it(page_of: Any, report: ReportData) -> None:
+    page = page_of(render(report))
     count = [tag for tag, _ in page.tags].count
     assert count("figure") == count("figcaption") == count("a") == 8
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
     assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
 
 
-def test_ids_of_the_figures_are_unique_and_their_references_resolve(report: ReportData) -> None:
-    page = Page(render(report))
+def test_ids_of_the_figures_are_unique_and_their_references_resolve(page_of: Any, report: ReportData) -> None:
+    page = page_of(render(report))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     used = re.findall(r"""(?:href="#|url\(#)([^")]+)""", render(report))
@@ -99,8 +70,8 @@ def test_the_main_arms_stand_open_and_the_rest_under_a_fold(report: ReportData) 
     assert "Not shown, liver lesion, linear: no test image of class 1 (FedAvg)." in top
 
 
-def test_a_round_that_lost_a_hospital_says_who_why_and_what_it_did_to_the_mix(report: ReportData) -> None:
-    text = Page(render(report)).text
+def test_a_round_that_lost_a_hospital_says_who_why_and_what_it_did_to_the_mix(page_of: Any, report: ReportData) -> None:
+    text = page_of(render(report)).text
     assert "1 of 2 rounds had every hospital." in text
     assert "norm 41.2 exceeds 1.0" in text
     assert "fetal head -30.0" in text  # 0.1 - 0.4; liver +30.0 is as large and later by name
@@ -115,9 +86,9 @@ def test_many_rounds_are_folded_but_the_failed_ones_stay_in_sight(report: Report
     assert after.count("<td class=text>all 2</td>") == 39
 
 
-def test_a_page_with_nothing_but_arms_is_still_a_page(metrics: dict[str, Any]) -> None:
+def test_a_page_with_nothing_but_arms_is_still_a_page(page_of: Any, metrics: dict[str, Any]) -> None:
     bare = {"name": "bare", "arms": {"federated": {"held_out_loss": {"overall": float("nan")}}}}
-    page = Page(render(ReportData(metrics=bare, case_mix={}, curves={}, held_out_curve={}, examples=[], receipts=[],
+    page = page_of(render(ReportData(metrics=bare, case_mix={}, curves={}, held_out_curve={}, examples=[], receipts=[],
                                   config_text="")))  # fmt: skip
     assert page.open == []
     assert "Not shown: how much" in page.text
@@ -142,10 +113,10 @@ def test_a_failed_write_leaves_the_older_file_and_nothing_else(report: ReportDat
 
 
 def test_every_figure_has_its_data_on_the_page_and_beside_it_and_they_are_equal(
-    report: ReportData, tmp_path: Path
+    page_of: Any, report: ReportData, tmp_path: Path
 ) -> None:
     write_report(tmp_path / "report.html", report)
-    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    page = page_of((tmp_path / "report.html").read_text(encoding="utf-8"))
     carried = {
         attributes["download"]: base64.b64decode((attributes["href"] or "").split(",")[1])
         for tag, attributes in page.tags
@@ -155,8 +126,8 @@ def test_every_figure_has_its_data_on_the_page_and_beside_it_and_they_are_equal(
     assert {"gap-closed.csv", "losses-by-organ.csv", "reconstructions.csv"} <= set(carried)
 
 
-def test_a_run_of_several_seeds_shows_each_of_them(grown: dict[str, Any], report: ReportData) -> None:
-    page = Page(render(replace(report, metrics=grown)))
+def test_a_run_of_several_seeds_shows_each_of_them(page_of: Any, grown: dict[str, Any], report: ReportData) -> None:
+    page = page_of(render(replace(report, metrics=grown)))
     assert page.open == []
     for said in ("over patients and 2 training seeds", "By training seed", "Segmentation", "federated − FedAvg"):
         assert said in page.text

@@ -2,42 +2,14 @@
 
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.evaluation.label_efficiency.analysis import Analysis
 from core.evaluation.label_efficiency.predictions import RULE
 from core.evaluation.label_efficiency.report import StudyReport, report_html, write_report
-
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Tags with attributes and visible text; a tag that is closed out of order is an error."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +18,8 @@ def source(report: StudyReport) -> str:
     return report_html(report)
 
 
-def test_every_section_is_there_and_every_tag_closed(source: str) -> None:
-    page = Page(source)
+def test_every_section_is_there_and_every_tag_closed(page_of: Any, source: str) -> None:
+    page = page_of(source)
     assert page.open == []
     headings = re.findall(r"<h2>(.*?)</h2>", source)
     assert headings == ["Goals", "Scores over labelled patients", "Gains over random weights", "Gain kept",
@@ -58,8 +30,8 @@ def test_every_section_is_there_and_every_tag_closed(source: str) -> None:
         assert said in page.text
 
 
-def test_the_page_fetches_nothing_and_names_stay_text(source: str) -> None:
-    page = Page(source)
+def test_the_page_fetches_nothing_and_names_stay_text(page_of: Any, source: str) -> None:
+    page = page_of(source)
     assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
         for name, value in attributes.items():
@@ -71,8 +43,8 @@ def test_the_page_fetches_nothing_and_names_stay_text(source: str) -> None:
     assert "secret" not in source  # no test patient is named
 
 
-def test_every_picture_has_words_and_every_figure_its_data(source: str) -> None:
-    page = Page(source)
+def test_every_picture_has_words_and_every_figure_its_data(page_of: Any, source: str) -> None:
+    page = page_of(source)
     count = [tag for tag, _ in page.tags].count
     assert count("figure") == count("figcaption") == count("a") == 4
     assert count("img") == 2 * (1 + 5) + (1 + 5) + (2 + 5)  # two masks, a class, a restored image; five arms
@@ -87,8 +59,8 @@ def test_the_page_and_the_data_are_written(report: StudyReport, source: str, tmp
     assert names == ["further-tasks.csv", "gain-kept.csv", "gains.csv", "label-efficiency.csv"]
 
 
-def test_a_study_that_was_not_run_is_still_a_page(study: Callable[..., Analysis]) -> None:
-    page = Page(report_html(StudyReport(analysis=study([]), name="bare")))
+def test_a_study_that_was_not_run_is_still_a_page(page_of: Any, study: Callable[..., Analysis]) -> None:
+    page = page_of(report_html(StudyReport(analysis=study([]), name="bare")))
     assert page.open == []
     assert "Not shown: how much" in page.text
     assert "Unfinished: 36 of 36 cells were not run" in page.text
